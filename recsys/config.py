@@ -1,0 +1,162 @@
+"""The configuration of a run: one frozen section a stage, unknown keys refused, every default with its reason.
+
+`load` merges, weakest first: defaults, a TOML file, command-line options, `--set stage.key=value`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recsys.errors import UsageError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Split = Literal["random", "per-user", "leave-last", "time"]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputConfig(Section):
+    """Which ratings, and what makes a row valid."""
+
+    dataset: str = Field("demo", description="name of a known dataset; see `recsys datasets`")
+    ratings: str | None = Field(None, description="own ratings instead: a file, folder, glob or URI")
+    items: str | None = Field(None, description="own items beside own ratings: item id, title, genres")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="names of the columns, e.g. {user: userId, item: movieId}"
+    )
+    id_type: Literal["auto", "integer", "string"] = Field(
+        "auto", description="auto: integers where all but `max_bad_fraction` of the ids are"
+    )
+    rating_min: float | None = Field(None, description="lowest valid rating; unset: the dataset's own")
+    rating_max: float | None = Field(None, description="highest valid rating; unset: the dataset's own")
+    rating_step: float | None = Field(None, gt=0, description="ratings are rating_min + k steps; unset: the dataset's own")
+    max_bad_fraction: Fraction = Field(0.01, description="more refused rows than this refuse the whole input")
+    min_volume_ratio: Fraction = Field(
+        0.5, description="refuse fewer ratings than this share of the published run's; 0 switches it off"
+    )
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> InputConfig:
+        unknown = set(self.columns) - {"user", "item", "rating", "timestamp", "title", "genres"}
+        if unknown:
+            raise ValueError(f"columns: {sorted(unknown)} are not among user, item, rating, timestamp, title, genres")
+        return self
+
+
+class DemoConfig(Section):
+    """The size of the generated dataset `demo`. It is made from its own seed, so that --seed leaves the data alone."""
+
+    users: Positive = Field(2_000, description="users; the default size makes a night of seconds")
+    items: Positive = Field(1_000, description="items")
+    ratings: Positive = Field(100_000, description="ratings; MovieLens 1M has 165 a user, this has 50")
+    seed: Count = Field(7, description="seed of the generator")
+
+
+class DownloadConfig(Section):
+    """How public archives are fetched."""
+
+    mirror: str | None = Field(None, description="folder or base URL that holds <dataset>.zip, asked first")
+    attempts: Positive = Field(4, description="tries a source; 4 tries with back-off outlast a restart of a host")
+    backoff_s: float = Field(1.0, ge=0, description="first pause between tries in seconds; doubles, with jitter")
+    connect_timeout_s: float = Field(10.0, gt=0, description="seconds to connect")
+    read_timeout_s: float = Field(30.0, gt=0, description="seconds without a byte before a try is given up")
+    max_unpacked_mib: Positive = Field(8_192, description="an archive that unpacks to more is refused; ml-32m needs 900")
+
+
+class PrepareConfig(Section):
+    """Which ratings the models see, and which are held out."""
+
+    top_items: Count | None = Field(
+        None, description="keep the N most rated items; 0 all; unset: what the ranker can hold in memory, at most 10,000"
+    )
+    min_user_ratings: Positive = Field(1, description="users with fewer ratings are not trained on, but are served")
+    split: Split = Field("per-user", description="how the hold-out is drawn")
+    test_fraction: Share = Field(0.2, description="share of the ratings held out, of each user's or of all")
+    test_ratings: str | None = Field(None, description="a given hold-out (file or URI), never trained on")
+
+
+class TrainConfig(Section):
+    """Which models, and on what the published ones are fitted."""
+
+    ranker: str = Field("edlae", description="the model that orders the lists")
+    rater: str = Field("biased_mf", description="the model that predicts ratings")
+    refit: bool = Field(True, description="fit again on all ratings, the hold-out included, before scoring")
+
+
+class EvaluateConfig(Section):
+    """What is measured."""
+
+    cutoffs: tuple[Positive, ...] = Field((5, 10, 20), description="the k of the ranking metrics; 10 is always among them")
+    bootstrap_samples: Positive = Field(1_000, description="resamples of the users behind an interval")
+    confidence: Share = Field(0.95, description="share of the resamples inside an interval")
+
+    @model_validator(mode="after")
+    def _gate_cutoff(self) -> EvaluateConfig:
+        if 10 not in self.cutoffs:
+            raise ValueError("cutoffs must name 10: the gate compares ndcg@10")
+        return self
+
+
+class GateConfig(Section):
+    """What a run must reach to be published."""
+
+    ranker_beats_popular: bool = Field(True, description="refuse a ranker whose ndcg@10 is not above popularity's")
+    rater_beats_means: bool = Field(True, description="refuse a rater whose rmse is not below the means-only rater's")
+
+
+class ScoreConfig(Section):
+    """The lists."""
+
+    top_n: Positive = Field(10, le=1_000, description="length of each list")
+
+
+class ComputeConfig(Section):
+    """How much of the machine a run may take. No part of a run's identity."""
+
+    memory_mib: Positive = Field(4_096, description="budget in MiB for the arrays of a stage")
+    threads: Count = Field(0, description="threads of compiled loops, BLAS and TensorFlow; 0: one a core")
+
+
+class RunConfig(Section):
+    """All that decides what a run makes, and where."""
+
+    store: str = Field("./store", description="folder of the published tables and of all runs")
+    run_date: date | None = Field(None, description="the night's date; unset: today in UTC, or the scheduled day")
+    seed: Count = Field(42, description="seed of splits, initial weights, shuffles and bootstrap")
+    engine: Literal["local"] = Field("local", description="where the stages run")
+    input: InputConfig = InputConfig()
+    demo: DemoConfig = DemoConfig()
+    download: DownloadConfig = DownloadConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    train: TrainConfig = TrainConfig()
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict, description="settings of a model, by its name")
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    score: ScoreConfig = ScoreConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+
+# The flat names of the command line and of a configuration file, and the section each belongs to.
+OPTION_SECTION: Mapping[str, str] = {
+    "dataset": "input", "ratings": "input", "items": "input", "columns": "input",
+    "mirror": "download",
+    "top_items": "prepare", "min_user_ratings": "prepare", "split": "prepare",
+    "test_fraction": "prepare", "test_ratings": "prepare",
+    "ranker": "train", "rater": "train",
+    "top_n": "score",
+}  # fmt: skip

@@ -1,0 +1,79 @@
+"""Progress of long work: bars on a terminal, plain lines elsewhere; the caller chooses once, by `report_to`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+log = logging.getLogger("recsys")
+
+LINE_EVERY_S = 5.0  # a log that is watched moves, a log that is kept stays short
+
+
+class Bar(Protocol):
+    """One piece of work under way."""
+
+    def advance(self, amount: int) -> None:
+        """Tell that `amount` more units are done."""
+
+    def close(self) -> None:
+        """Tell that the work has ended, well or not."""
+
+
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def start(self, label: str, total: int | None, unit: str) -> Bar:
+        """Begin showing work of `total` units (None: not known)."""
+
+
+class LineBar:
+    """Progress as log lines, at most one in `LINE_EVERY_S` seconds."""
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.last = 0, time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+        now = time.monotonic()
+        if now - self.last >= LINE_EVERY_S:
+            self.last = now
+            of = f" of {self.total:,}" if self.total else ""
+            log.info("%s: %s%s %s", self.label, f"{self.done:,}", of, self.unit)
+
+    def close(self) -> None:
+        pass
+
+
+class Lines:
+    """The reporter for logs."""
+
+    def start(self, label: str, total: int | None, unit: str) -> Bar:
+        return LineBar(label, total, unit)
+
+
+_reporter: Reporter = Lines()
+
+
+def report_to(reporter: Reporter) -> None:
+    """Send all progress of this process to `reporter`."""
+    global _reporter
+    _reporter = reporter
+
+
+@contextmanager
+def track(label: str, total: int | None, unit: str = "") -> Iterator[Bar]:
+    """Show the progress of a piece of work.
+
+    >>> with track("score", 10, "users") as bar:
+    ...     bar.advance(10)
+    """
+    bar = _reporter.start(label, total, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()

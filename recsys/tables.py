@@ -1,0 +1,75 @@
+"""The published tables: names, columns, types, nullability and sort order, in one place."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+SOURCE_MODEL = "model"
+SOURCE_FOLD_IN = "fold_in"
+SOURCE_POPULAR = "popular"
+
+
+def _field(name: str, kind: pa.DataType, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable)
+
+
+def recommendations(user_id: pa.DataType, item_id: pa.DataType) -> pa.Schema:
+    """Top-n lists, sorted by (user_id, rank)."""
+    return pa.schema(
+        [
+            _field("user_id", user_id),
+            _field("rank", pa.int32()),
+            _field("item_id", item_id),
+            _field("score", pa.float32(), nullable=True),
+            _field("predicted_rating", pa.float32(), nullable=True),
+            _field("source", pa.string()),
+            _field("because_item_id", item_id, nullable=True),
+        ]
+    )
+
+
+def popular_items(item_id: pa.DataType) -> pa.Schema:
+    """All items by (ratings descending, item_id ascending)."""
+    return pa.schema(
+        [
+            _field("rank", pa.int32()),
+            _field("item_id", item_id),
+            _field("ratings", pa.int64()),
+            _field("mean_rating", pa.float64()),
+        ]
+    )
+
+
+def similar_items(item_id: pa.DataType) -> pa.Schema:
+    """Nearest items of each item, sorted by (item_id, rank)."""
+    return pa.schema(
+        [
+            _field("item_id", item_id),
+            _field("rank", pa.int32()),
+            _field("similar_item_id", item_id),
+            _field("similarity", pa.float32()),
+        ]
+    )
+
+
+def predictions(user_id: pa.DataType, item_id: pa.DataType) -> pa.Schema:
+    """Predicted ratings of given pairs, in the order they were given."""
+    return pa.schema(
+        [
+            _field("user_id", user_id),
+            _field("item_id", item_id),
+            _field("predicted_rating", pa.float32(), nullable=True),
+        ]
+    )
+
+
+QUARANTINE = pa.schema(
+    [
+        _field("file", pa.string()),  # name of the input file, without its folder
+        _field("line", pa.int64()),  # from 1, a header counted; in Parquet the row, from 1
+        _field("reason", pa.string()),
+        _field("text", pa.string()),  # the row as it stood; bytes that are not UTF-8 as \xNN
+    ]
+)
