@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -30,6 +28,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+AnySection = TypeVar("AnySection", bound=Section)
+
+
 class InputConfig(Section):
     """Which ratings, and what makes a row valid."""
 
@@ -44,7 +45,9 @@ class InputConfig(Section):
     )
     rating_min: float | None = Field(None, description="lowest valid rating; unset: the dataset's own")
     rating_max: float | None = Field(None, description="highest valid rating; unset: the dataset's own")
-    rating_step: float | None = Field(None, gt=0, description="ratings are rating_min + k steps; unset: the dataset's own")
+    rating_step: float | None = Field(
+        None, gt=0, description="ratings are rating_min + k steps; unset: the dataset's own"
+    )
     max_bad_fraction: Fraction = Field(0.01, description="more refused rows than this refuse the whole input")
     min_volume_ratio: Fraction = Field(
         0.5, description="refuse fewer ratings than this share of the published run's; 0 switches it off"
@@ -75,14 +78,17 @@ class DownloadConfig(Section):
     backoff_s: float = Field(1.0, ge=0, description="first pause between tries in seconds; doubles, with jitter")
     connect_timeout_s: float = Field(10.0, gt=0, description="seconds to connect")
     read_timeout_s: float = Field(30.0, gt=0, description="seconds without a byte before a try is given up")
-    max_unpacked_mib: Positive = Field(8_192, description="an archive that unpacks to more is refused; ml-32m needs 900")
+    max_unpacked_mib: Positive = Field(
+        8_192, description="an archive that unpacks to more is refused; ml-32m needs 900"
+    )
 
 
 class PrepareConfig(Section):
     """Which ratings the models see, and which are held out."""
 
     top_items: Count | None = Field(
-        None, description="keep the N most rated items; 0 all; unset: what the ranker can hold in memory, at most 10,000"
+        None,
+        description="keep the N most rated items; 0 all; unset: what the ranker can hold in memory, at most 10,000",
     )
     min_user_ratings: Positive = Field(1, description="users with fewer ratings are not trained on, but are served")
     split: Split = Field("per-user", description="how the hold-out is drawn")
@@ -101,7 +107,9 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """What is measured."""
 
-    cutoffs: tuple[Positive, ...] = Field((5, 10, 20), description="the k of the ranking metrics; 10 is always among them")
+    cutoffs: tuple[Positive, ...] = Field(
+        (5, 10, 20), description="the k of the ranking metrics; 10 is always among them"
+    )
     bootstrap_samples: Positive = Field(1_000, description="resamples of the users behind an interval")
     confidence: Share = Field(0.95, description="share of the resamples inside an interval")
 
@@ -160,3 +168,97 @@ OPTION_SECTION: Mapping[str, str] = {
     "ranker": "train", "rater": "train",
     "top_n": "score",
 }  # fmt: skip
+
+
+def load(
+    file: Path | None = None, options: Mapping[str, Any] | None = None, assignments: tuple[str, ...] = ()
+) -> RunConfig:
+    """The configuration from its sources; each of these wins over the ones before it: file, options, assignments.
+
+    Args:
+        file: TOML; flat option names at the top (`dataset`, `top-n`), stages as tables (`[gate]`, `[models.edlae]`).
+        options: flat names as in `OPTION_SECTION` or fields of `RunConfig`; None values are left out.
+        assignments: `stage.key=value`, the value as TOML or else as text.
+
+    Raises:
+        UsageError: an unknown key, a value of the wrong type or out of bounds, or unreadable TOML.
+    """
+    values: dict[str, Any] = {}
+    for source in (_read_toml(file) if file else {}, options or {}, *map(_parse_assignment, assignments)):
+        _merge(values, _sectioned(source))
+    return validated(RunConfig, values)
+
+
+def validated(section: type[AnySection], values: Mapping[str, Any], prefix: str = "") -> AnySection:
+    """A section from plain values.
+
+    Raises:
+        UsageError: as `load`; names the key, after `prefix`.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, prefix) from error
+
+
+def _explained(error: ValidationError, prefix: str) -> UsageError:
+    first = error.errors(include_url=False)[0]
+    place = prefix + ".".join(str(part) for part in first["loc"])
+    return UsageError(
+        f"The configuration is wrong at {place or 'the top'}: {first['msg']}.",
+        found=repr(first.get("input"))[:200],
+        todo="`recsys run --help` lists the options; README, Configuration, lists every key",
+    )
+
+
+def _sectioned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Move flat option names into their sections; accept `top-n` for `top_n`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if value is None:
+            continue
+        section = OPTION_SECTION.get(name)
+        _merge(result, {section: {name: value}} if section and not _is_section(name, value) else {name: value})
+    return result
+
+
+def _is_section(name: str, value: Any) -> bool:
+    return isinstance(value, Mapping) and name in RunConfig.model_fields
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _parse_assignment(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set {text!r} is not an assignment.", expected="stage.key=value", found=text)
+    nested: Any = _parse_value(value.strip())
+    for part in reversed(key.strip().split(".")):
+        nested = {part.replace("-", "_"): nested}
+    return nested  # type: ignore[no-any-return]
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"The configuration file {file} cannot be read.",
+            expected="a TOML file",
+            found=str(error),
+            todo="mend the file or the path given with --config",
+        ) from error

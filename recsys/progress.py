@@ -38,6 +38,7 @@ class LineBar:
         self.done, self.last = 0, time.monotonic()
 
     def advance(self, amount: int) -> None:
+        """Count, and write a line if the last is old enough."""
         self.done += amount
         now = time.monotonic()
         if now - self.last >= LINE_EVERY_S:
@@ -46,13 +47,14 @@ class LineBar:
             log.info("%s: %s%s %s", self.label, f"{self.done:,}", of, self.unit)
 
     def close(self) -> None:
-        pass
+        """Nothing is left to do."""
 
 
 class Lines:
     """The reporter for logs."""
 
     def start(self, label: str, total: int | None, unit: str) -> Bar:
+        """Begin a piece of work."""
         return LineBar(label, total, unit)
 
 

@@ -1,0 +1,90 @@
+"""What a person or a log sees: lines, bars, tables and errors on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from recsys import progress
+
+# A copy of standard error: what Prefect's temporary server prints is led away from the original (see `prefect_local`).
+_stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
+console = Console(file=_stderr, highlight=False, soft_wrap=True)
+
+
+class _Lines(logging.Handler):
+    """Log records as plain lines with the time of day."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "")
+        stamp = self.formatter.formatTime(record, "%H:%M:%S") if self.formatter else ""
+        console.print(Text(f"{stamp} ", style="dim") + Text(record.getMessage(), style=style))
+
+
+class _Bars:
+    """Progress bars on a terminal, one at a time, gone when the work is done."""
+
+    def start(self, label: str, total: int | None, unit: str) -> progress.Bar:
+        return _Bar(label, total, unit)
+
+
+class _Bar:
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+        )
+        self.bars = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+        self.bars.start()
+        self.task = self.bars.add_task(label, total=total)
+
+    def advance(self, amount: int) -> None:
+        self.bars.advance(self.task, amount)
+
+    def close(self) -> None:
+        self.bars.stop()
+
+
+def show_progress() -> None:
+    """Send the library's log to the terminal, and its progress as bars where there is one."""
+    handler = _Lines()
+    handler.setFormatter(logging.Formatter())
+    logger = logging.getLogger("recsys")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    if console.is_terminal:
+        progress.report_to(_Bars())
+
+
+def error(message: str) -> None:
+    """Say what went wrong."""
+    console.print(Text(f"error: {message}", style="red"))
+
+
+def result(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on standard output; titles and ids are shown as text, never as markup."""
+    drawn = Table(title=Text(title) if title else None, title_justify="left")
+    for column in columns:
+        drawn.add_column(Text(column))
+    for row in rows:
+        drawn.add_row(*(Text("" if value is None else str(value)) for value in row))
+    out = Console(highlight=False)
+    # A pipe has no width of its own; 80 columns would cut ids and titles that scripts look for.
+    Console(highlight=False, width=out.width if out.is_terminal else 160).print(drawn)

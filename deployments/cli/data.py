@@ -1,0 +1,70 @@
+"""Commands about what goes in: `datasets`, `download`, `models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deployments.cli.console import result, show_progress, table
+from deployments.cli.options import Config, Json, Mirror, Set, Store, store_folder
+
+
+def datasets(json_output: Json = False) -> None:
+    """The known datasets.
+
+    Example: `recsys datasets`
+    """
+    from recsys.download.catalogue import describe_all
+
+    rows = describe_all()
+    if json_output:
+        result({"datasets": rows})
+    else:
+        table("", ("name", "ratings", "users", "items", "about"), ([row[key] for key in row] for row in rows))
+
+
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    mirror: Mirror = None,
+    store: Store = None,
+    config: Config = None,
+    assignments: Set = None,
+    json_output: Json = False,
+) -> None:
+    """Fetch a dataset into the store, checked; what is already there is used.
+
+    Example: `recsys download ml-1m --mirror /data/movielens`
+    """
+    from dataclasses import asdict
+
+    from recsys.download.snapshot import take_snapshot
+
+    from recsys import config as configuration
+    from recsys.store import Store as RunStore
+
+    given = {"dataset": name, "mirror": mirror, "store": store}
+    settings = configuration.load(config, given, tuple(assignments or ()))
+    show_progress()
+    folder = RunStore(store_folder(settings.store))
+    with folder.lock():
+        snapshot = take_snapshot(settings.input, settings.download, settings.demo, folder.raw)
+    if json_output:
+        result(asdict(snapshot))
+    else:
+        for file in (*snapshot.ratings, *snapshot.items):
+            typer.echo(file)
+
+
+def models(json_output: Json = False) -> None:
+    """The models, a line each.
+
+    Example: `recsys models`
+    """
+    from recsys.models.registry import describe_all
+
+    rows = describe_all()
+    if json_output:
+        result({"models": rows})
+    else:
+        table("", ("name", "kind", "about"), (list(row.values()) for row in rows))

@@ -1,0 +1,189 @@
+"""Commands that read what was published: `path`, `predict`, `runs`, `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deployments.cli.console import result, show_progress, table
+from deployments.cli.options import Json, RunDate, Store, store_folder
+from deployments.cli.run import parse_date
+from recsys.store import MANIFEST
+from recsys.store import Store as RunStore
+
+runs = typer.Typer(no_args_is_help=True, help="The published history.")
+show = typer.Typer(no_args_is_help=True, help="What a person has rated, and gets.")
+
+
+def path(name: Annotated[str, typer.Argument(metavar="TABLE")], run_date: RunDate = None, store: Store = None) -> None:
+    """Print the folder of a published table, for scripts.
+
+    Example: `recsys path recommendations --store /srv/recsys`
+    """
+    from recsys.published import PublishedRun
+
+    typer.echo(PublishedRun.open(store_folder(store), parse_date(run_date)).table(name))
+
+
+def predict(
+    pairs: Annotated[Path, typer.Option(help="CSV or Parquet with the columns user_id and item_id")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write: user_id, item_id, predicted_rating")],
+    run_date: RunDate = None,
+    store: Store = None,
+    json_output: Json = False,
+) -> None:
+    """Predicted ratings of given pairs by the published run's rater; null where it cannot say.
+
+    Example: `recsys predict --pairs pairs.csv --out predicted.parquet`
+    """
+    from recsys.published import PublishedRun
+
+    run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    predicted = run.predict_file(pairs, out)
+    unknown = predicted["predicted_rating"].null_count
+    if json_output:
+        result({"out": str(out), "pairs": predicted.num_rows, "unknown": unknown, "run_id": run.run_id})
+    else:
+        typer.echo(f"{predicted.num_rows:,} pairs, {unknown:,} of them unknown to the rater: {out}")
+
+
+@runs.command("list")
+def list_runs(store: Store = None, json_output: Json = False) -> None:
+    """All runs of the store, the published one marked.
+
+    Example: `recsys runs list --json`
+    """
+    from recsys.published import PublishedRun
+
+    root = store_folder(store)
+    current = RunStore(root).current()
+    rows = []
+    for folder in RunStore(root).runs():
+        row = _describe(PublishedRun(folder)) if (folder / MANIFEST).exists() else _unfinished(folder)
+        rows.append(row | {"published": current is not None and row["run_id"] == current.run_id})
+    if json_output:
+        result({"store": str(root), "runs": rows})
+        return
+    columns = ("run_date", "run_id", "state", "dataset", "ratings", "users", "rows", "ndcg@10", "rmse")
+    table(
+        f"Runs in {root}",
+        ("", *columns),
+        ([("*" if row["published"] else ""), *(row.get(name) for name in columns)] for row in rows),
+    )
+
+
+@runs.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(metavar="RUN")], store: Store = None, json_output: Json = False
+) -> None:
+    """One run: verdict, input, metrics, timings.
+
+    Example: `recsys runs show 3f2a`
+    """
+    from recsys.published import find_run
+    from recsys.summary import markdown, metric_rows
+
+    manifest = find_run(store_folder(store), run).manifest
+    if json_output:
+        result(manifest)
+        return
+    typer.echo(markdown(manifest))
+    table("Metrics", ("metric", "value", "baseline"), (list(row.values()) for row in metric_rows(manifest)))
+    table(
+        "Stages",
+        ("stage", "seconds", "peak MiB so far"),
+        ([name, f"{taken['seconds']:.1f}", taken["peak_memory_mib"]] for name, taken in manifest["timings"].items()),
+    )
+
+
+@runs.command("verify")
+def verify_run(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]")] = None, store: Store = None, json_output: Json = False
+) -> None:
+    """Compare every file of a run (unset: the published one) with its manifest.
+
+    Example: `recsys runs verify`
+    """
+    from recsys.published import PublishedRun, find_run
+
+    root = store_folder(store)
+    found = PublishedRun.open(root) if run is None else find_run(root, run)
+    n_files = found.verify()
+    if json_output:
+        result({"run_id": found.run_id, "files": n_files, "verified": True})
+    else:
+        typer.echo(f"run {found.run_id}: {n_files} files are as the manifest says")
+
+
+@show.command("user")
+def show_user(
+    user: Annotated[str, typer.Argument(metavar="ID")],
+    run_date: RunDate = None,
+    store: Store = None,
+    most: Annotated[int, typer.Option(help="ratings shown")] = 20,
+    json_output: Json = False,
+) -> None:
+    """A person's ratings and recommendations side by side.
+
+    Example: `recsys show user 42`
+    """
+    from recsys.published import PublishedRun
+
+    show_progress()
+    run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    user_id = run.user_id(user)
+    rated, gets = run.ratings_of(user_id), run.recommendations_of(user_id)
+    if json_output:
+        result({"user_id": user_id, "run_id": run.run_id, "ratings": rated, "recommendations": gets})
+        return
+    sides = [
+        [*_rated_cells(rated, place), *_gets_cells(run.titles, gets, place)]
+        for place in range(max(len(rated[:most]), len(gets)))
+    ]
+    head = ("rated", "title", "rank", "gets", "predicted", "source", "because of")
+    table(f"User {user_id}: {len(rated)} ratings, run {run.run_id}", head, sides)
+
+
+def _rated_cells(rated: list[dict[str, Any]], place: int) -> list[Any]:
+    if place >= len(rated):
+        return ["", ""]
+    return [f"{rated[place]['rating']:g}", rated[place]["title"] or rated[place]["item_id"]]
+
+
+def _gets_cells(titles: Any, gets: list[dict[str, Any]], place: int) -> list[Any]:
+    if place >= len(gets):
+        return [""] * 5
+    row = gets[place]
+    predicted = "" if row["predicted_rating"] is None else f"{row['predicted_rating']:.2f}"
+    because = titles.get(row["because_item_id"]) or row["because_item_id"]
+    return [row["rank"], row["title"] or row["item_id"], predicted, row["source"], because]
+
+
+def _describe(run: Any) -> dict[str, Any]:
+    manifest = run.manifest
+    return {
+        "run_date": manifest["run_date"],
+        "run_id": run.run_id,
+        "state": "complete",
+        "verdict": manifest["gate"]["verdict"],
+        "dataset": manifest["input"]["dataset"],
+        "ratings": manifest["input"]["ratings"],
+        "users": manifest["input"]["users"],
+        "rows": sum(manifest["sources"].values()),
+        "published_at": manifest["published_at"],
+    } | {
+        name: round(manifest["metrics"][name]["value"], 4)
+        for name in ("ndcg@10", "rmse")
+        if name in manifest["metrics"]
+    }
+
+
+def _unfinished(folder: Path) -> dict[str, Any]:
+    state = "refused" if (folder / "evaluation.json").exists() or (folder / "refused").exists() else "unfinished"
+    return {
+        "run_date": folder.parent.name.removeprefix("run_date="),
+        "run_id": folder.name.removeprefix("run_id="),
+        "state": state,
+    }

@@ -1,0 +1,112 @@
+"""`recsys run`."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from deployments.cli.console import console, result, show_progress
+from deployments.cli.options import Config, Json, Mirror, Set, Store
+from recsys import config as configuration
+from recsys.config import RunConfig
+from recsys.errors import UsageError
+
+EXAMPLE = """
+Example: `recsys run --dataset ml-1m --mirror /data/movielens --store /srv/recsys`
+
+Own ratings: `recsys run --ratings ratings.csv --columns user=customer,item=product,rating=stars,timestamp=time`
+"""
+
+
+def run(
+    dataset: Annotated[str | None, typer.Option(help="a known dataset; `recsys datasets` lists them")] = None,
+    ratings: Annotated[str | None, typer.Option(help="own ratings: a file, folder, glob or URI")] = None,
+    items: Annotated[str | None, typer.Option(help="own items: id, title, genres")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="user=NAME,item=NAME,rating=NAME,timestamp=NAME of the own files")
+    ] = None,
+    mirror: Mirror = None,
+    store: Store = None,
+    ranker: Annotated[str | None, typer.Option(help="the model that orders; `recsys models`")] = None,
+    rater: Annotated[str | None, typer.Option(help="the model that predicts ratings; `recsys models`")] = None,
+    top_n: Annotated[int | None, typer.Option(help="length of a list")] = None,
+    top_items: Annotated[
+        int | None, typer.Option(help="keep the N most rated items; 0: all; unset: what fits in memory, at most 10,000")
+    ] = None,
+    min_user_ratings: Annotated[
+        int | None, typer.Option(help="users with fewer ratings are served, not learned from")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="random, per-user, leave-last or time")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="share of the ratings held out")] = None,
+    test_ratings: Annotated[str | None, typer.Option(help="a given hold-out, never trained on")] = None,
+    run_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; unset: today in UTC")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of splits, weights, shuffles and intervals")] = None,
+    engine: Annotated[str | None, typer.Option(help="where the stages run: local")] = None,
+    config: Config = None,
+    assignments: Set = None,
+    json_output: Json = False,
+) -> None:
+    """The nightly flow, once, here: download, prepare, train, evaluate, score, publish."""
+    given = {name: value for name, value in locals().items() if name not in ("config", "assignments", "json_output")}
+    given["columns"] = _columns(columns)
+    run_config = configuration.load(config, given, tuple(assignments or ()))
+    show_progress()
+    manifest = _run_flow(run_config)
+    if json_output:
+        result(manifest)
+
+
+run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
+
+
+def _run_flow(config: RunConfig) -> dict[str, Any]:
+    from deployments.cli.prefect_local import prefect_ready, quiet_defaults
+
+    quiet_defaults()
+    with prefect_ready():
+        from flows.nightly import nightly
+        from recsys.run import read_manifest
+
+        published = nightly(**dict(config))
+        manifest = read_manifest(published.folder)
+    _tell(manifest, published.folder, published.current)
+    return manifest
+
+
+def _tell(manifest: dict[str, Any], folder: Path, current: bool) -> None:
+    from recsys.summary import metric_rows
+
+    for row in metric_rows(manifest):
+        console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
+    state = "published" if current else "kept, a newer night stays published"
+    console.print(Text(f"run {manifest['run_id']} of {manifest['run_date']} is {state}: {folder / 'recommendations'}"))
+
+
+def _columns(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(equals and name and value for name, equals, value in pairs):
+        raise UsageError(
+            f"--columns {text!r} cannot be read.",
+            expected="user=NAME,item=NAME,rating=NAME,timestamp=NAME",
+            found=text,
+            todo="join the pairs by commas; in a TOML file a table [input.columns] also takes names with commas",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date as typed.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date.", expected="YYYY-MM-DD", found=text or "") from error

@@ -1,0 +1,79 @@
+"""The nightly flow: from raw ratings to published top-n tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from recsys.config import (
+    ComputeConfig,
+    DemoConfig,
+    DownloadConfig,
+    EvaluateConfig,
+    GateConfig,
+    InputConfig,
+    PrepareConfig,
+    RunConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from recsys.publish.stage import Published
+from recsys.store import Store
+from tasks import stages
+from tasks.artifacts import show_summary
+
+
+def _night() -> date:
+    """The day the run was scheduled for, in UTC: a run picked up late still belongs to its night."""
+    return (flow_run.scheduled_start_time or datetime.now(UTC)).astimezone(UTC).date()
+
+
+def _run_name() -> str:
+    return f"night-{flow_run.parameters.get('run_date') or _night()}"
+
+
+@flow(name="nightly", flow_run_name=_run_name)
+def nightly(
+    store: str = "./store",
+    run_date: date | None = None,
+    seed: int = 42,
+    engine: Literal["local"] = "local",
+    input: InputConfig = InputConfig(),
+    demo: DemoConfig = DemoConfig(),
+    download: DownloadConfig = DownloadConfig(),
+    prepare: PrepareConfig = PrepareConfig(),
+    train: TrainConfig = TrainConfig(),
+    models: dict[str, dict[str, Any]] = {},  # noqa: B006  (read only; Prefect's form needs the plain type)
+    evaluate: EvaluateConfig = EvaluateConfig(),
+    gate: GateConfig = GateConfig(),
+    score: ScoreConfig = ScoreConfig(),
+    compute: ComputeConfig = ComputeConfig(),
+) -> Published:
+    """Make and publish the tables of one night.
+
+    The parameters are the sections of `recsys.config.RunConfig`; Prefect draws a form from them. A night that was
+    published before is found done.
+
+    Raises:
+        RecsysError: what was expected, what came and what to do.
+    """
+    config = RunConfig.model_validate(
+        {name: value for name, value in locals().items() if name in RunConfig.model_fields}
+    )
+    with Store(Path(config.store).resolve()).lock():
+        run = stages.download(config, config.run_date or _night())
+        if not run.complete:
+            stages.prepare(run)
+            stages.fit(run, "ranker")
+            stages.fit(run, "rater")
+            stages.gate(stages.evaluate(run))
+            stages.refit(run, "ranker")
+            stages.refit(run, "rater")
+            stages.score(run)
+        published = stages.publish(run)
+        show_summary(published)
+        return published

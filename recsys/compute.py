@@ -1,0 +1,43 @@
+"""How much of the machine is used: one declared number of threads and one memory budget for all native libraries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+
+from threadpoolctl import threadpool_limits
+
+from recsys.config import ComputeConfig
+
+MIB = 1 << 20
+
+
+def thread_count(config: ComputeConfig) -> int:
+    """Threads to use: as declared, or one a core this process may run on."""
+    return config.threads or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def blas_threads(config: ComputeConfig) -> Iterator[None]:
+    """Within, BLAS and LAPACK use the declared number of threads."""
+    with threadpool_limits(thread_count(config)):
+        yield
+
+
+def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:
+    """Call `work(start, stop)` over consecutive ranges of 0..n on `threads` threads; `work` releases the GIL.
+
+    Several pieces a thread even out unequal rows. Each piece writes its own part of the result, so that the
+    result does not depend on the number of threads.
+    """
+    n_pieces = max(1, min(n, threads * pieces_a_thread))
+    edges = [n * piece // n_pieces for piece in range(n_pieces + 1)]
+    if threads == 1:
+        work(0, n)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, start, stop) for start, stop in pairwise(edges)]:
+            done.result()

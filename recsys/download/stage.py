@@ -1,0 +1,54 @@
+"""The stage `download`: take a snapshot of the input and name the run by it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import date
+from pathlib import Path
+
+from recsys.config import InputConfig, RunConfig
+from recsys.download.snapshot import take_snapshot
+from recsys.models.registry import ranker, rater, settings_of
+from recsys.ratings import Snapshot
+from recsys.run import Run
+from recsys.store import Store, write_record
+
+log = logging.getLogger("recsys")
+
+
+def open_run(config: RunConfig, run_date: date) -> Run:
+    """Check the names in the configuration, take the snapshots, and return the run's handle.
+
+    Raises:
+        UsageError, InputRefused, SourceUnavailable: before anything of the run is written.
+    """
+    _check_models(config)
+    started = time.monotonic()
+    store = Store(Path(config.store).resolve())
+    snapshot = take_snapshot(config.input, config.download, config.demo, store.raw)
+    run = Run(store.root, run_date, config, snapshot, _holdout(config, store))
+    if not run.complete:
+        write_record(run.record("download"), time.monotonic() - started)
+    state = "is already complete" if run.complete else "begins or goes on"
+    log.info("run %s of %s %s; input %s from %s", run.run_id, run_date, state, snapshot.dataset, snapshot.origin)
+    if snapshot.stale:
+        log.warning("the last good copy is used: %s", snapshot.stale_reason)
+    return run
+
+
+def _holdout(config: RunConfig, store: Store) -> Snapshot | None:
+    """The given hold-out is read as the ratings are: the same columns, the same scale."""
+    given = config.prepare.test_ratings
+    if given is None:
+        return None
+    columns = {key: name for key, name in config.input.columns.items() if key not in ("title", "genres")}
+    return take_snapshot(InputConfig(ratings=given, columns=columns), config.download, config.demo, store.raw)
+
+
+def _check_models(config: RunConfig) -> None:
+    """A misspelt model or setting is told before the download, not after it."""
+    ranker(config.train.ranker)
+    rater(config.train.rater)
+    for name, settings in config.models.items():
+        settings_of(name, settings)

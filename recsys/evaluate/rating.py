@@ -1,0 +1,69 @@
+"""Rating metrics of a rater on held-out ratings.
+
+rmse = sqrt(mean (predicted - rating)^2), mae = mean |predicted - rating|, over all held-out ratings, predictions
+clipped to the scale. Where the rater cannot say, the means-only rater stands in, so that every rating counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.models.base import Rater
+
+FORMULAS = {
+    "rmse": "square root of the mean squared error over all held-out ratings, predictions clipped to the scale",
+    "mae": "mean absolute error over all held-out ratings, predictions clipped to the scale",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Errors summed by user.
+
+    Attributes:
+        squared, absolute: (n_users,) float64, sums over a user's held-out ratings.
+        count: (n_users,) float64, held-out ratings of each user.
+        stood_in: held-out ratings for which the rater could not say.
+    """
+
+    squared: NDArray[np.float64]
+    absolute: NDArray[np.float64]
+    count: NDArray[np.float64]
+    stood_in: int
+
+    @property
+    def rmse(self) -> float:
+        """Over all ratings, not over users."""
+        return float(np.sqrt(self.squared.sum() / self.count.sum()))
+
+    @property
+    def mae(self) -> float:
+        """Over all ratings, not over users."""
+        return float(self.absolute.sum() / self.count.sum())
+
+
+def errors_by_user(
+    rater: Rater,
+    fallback: Rater,
+    holdout: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
+    scale: tuple[float, float],
+    n_users: int,
+) -> Errors:
+    """Predict the hold-out (user_index, item_index, rating) and sum the errors of each user with a held-out rating."""
+    user, item, rating = holdout
+    predicted = rater.predict(user, item)
+    missing = np.isnan(predicted)
+    if missing.any():
+        predicted = np.where(missing, fallback.predict(user, item), predicted)
+    error = np.clip(predicted.astype(np.float64), *scale) - rating
+    count = np.bincount(user, minlength=n_users)
+    rated = count > 0
+    return Errors(
+        np.bincount(user, weights=error**2, minlength=n_users)[rated].astype(np.float64),
+        np.bincount(user, weights=np.abs(error), minlength=n_users)[rated].astype(np.float64),
+        count[rated].astype(np.float64),
+        int(missing.sum()),
+    )

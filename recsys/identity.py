@@ -1,0 +1,51 @@
+"""What makes two runs the same: input, configuration, code and date, but not where and how they run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import recsys
+from recsys.config import RunConfig
+from recsys.models.registry import settings_of
+from recsys.ratings import Snapshot
+
+# Where and how a run is made; none of it may change a table.
+ELSEWHERE = {"store", "engine", "compute", "download", "run_date"}
+
+
+def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
+    """The configuration that decides the tables, with model settings filled in and the number of items resolved."""
+    values = config.model_dump(mode="json", exclude=ELSEWHERE)
+    if config.input.dataset != "demo" or config.input.ratings is not None:
+        values.pop("demo")
+    for place in ("ratings", "items"):
+        values["input"].pop(place)  # a path is where, the fingerprint is what
+    values["prepare"].pop("test_ratings")
+    values["prepare"]["top_items"] = top_items
+    names = (config.train.ranker, config.train.rater)
+    values["models"] = {name: settings_of(name, config.models.get(name, {})).model_dump(mode="json") for name in names}
+    return values
+
+
+def run_id(snapshots: list[Snapshot], effective: dict[str, Any], run_date: date) -> str:
+    """16 hex digits of a SHA-256 over the inputs' fingerprints, the configuration, the code version and the date."""
+    parts = {
+        "inputs": [snapshot.fingerprint for snapshot in snapshots],
+        "config": effective,
+        "code": code_version(),
+        "run_date": run_date.isoformat(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def code_version() -> str:
+    """The version, and a hash of the library's source, so that changed code is another run."""
+    digest = hashlib.sha256()
+    root = Path(recsys.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{recsys.__version__}+{digest.hexdigest()[:12]}"

@@ -1,0 +1,188 @@
+"""The interface that every model has: learn, save, load, and order items (a ranker) or predict ratings (a rater)."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from recsys.config import ComputeConfig, Section
+from recsys.errors import UsageError
+from recsys.prepare.training_set import TrainingSet
+
+FORMAT = 1  # raised when a saved model can no longer be read by older code
+NOTHING = -1  # the column of a place in a list that no candidate fills
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """The users to score, a row each.
+
+    Attributes:
+        user_index: (n,) int32.
+        ratings: (n, n_columns) CSR float32, what each has rated, in the model's columns; columns ascend in a row.
+        seen: (n, n_columns) CSR, a stored entry where an item must be left out; at least the rated ones.
+    """
+
+    user_index: NDArray[np.int32]
+    ratings: csr_matrix
+    seen: csr_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class TopN:
+    """The best columns of each user by (score descending, column ascending), short lists filled with `NOTHING`.
+
+    Attributes:
+        columns: (n_users, n) int32.
+        scores: (n_users, n) float32, finite where a column stands.
+    """
+
+    columns: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit may use beside its data."""
+
+    seed: int
+    compute: ComputeConfig
+
+
+class Model(ABC):
+    """A fitted model over some of the input's items.
+
+    Attributes:
+        name: as in the configuration.
+        summary: one line for people.
+        settings: the class of the model's settings.
+        items: (n_columns,) int32, the item_index of each column, ascending.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    settings: ClassVar[type[Section]]
+    items: NDArray[np.int32]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, training_set: TrainingSet, settings: Any, context: FitContext) -> Self:
+        """Learn from a training set. Deterministic for equal input, settings, seed and library versions."""
+
+    @abstractmethod
+    def refit(self, training_set: TrainingSet, settings: Any, context: FitContext) -> Self:
+        """Learn anew from more data, with what was found while `self` was fitted (e.g. the number of epochs)."""
+
+    @abstractmethod
+    def _save_state(self, folder: Path) -> dict[str, Any]:
+        """Write the arrays; return what stands in model.json beside the common keys."""
+
+    @classmethod
+    @abstractmethod
+    def _load_state(cls, folder: Path, record: Mapping[str, Any]) -> Self:
+        """Read what `_save_state` wrote."""
+
+    def save(self, folder: Path, id_map_sha256: str) -> None:
+        """Write the model into an existing, empty folder: arrays, and `model.json` last."""
+        state = self._save_state(folder)
+        record = {
+            "format": FORMAT,
+            "model": self.name,
+            "id_map_sha256": id_map_sha256,
+            "versions": _versions(),
+            **state,
+        }
+        (folder / "model.json").write_text(json.dumps(record, indent=2))
+
+    @classmethod
+    def load(cls, folder: Path, id_map_sha256: str) -> Self:
+        """Read a saved model.
+
+        Raises:
+            UsageError: it is another model's, of another format or Keras generation, or was fitted under other ids.
+        """
+        record = json.loads((folder / "model.json").read_text())
+        _check(folder, "format", FORMAT, record["format"], "publish a new run with this version of the program")
+        _check(folder, "model", cls.name, record["model"], "load it as that model")
+        _check(folder, "id map", id_map_sha256, record["id_map_sha256"], "use the model with the run it belongs to")
+        _check(folder, "Keras generation", _versions()["keras"].split(".")[0], record["versions"]["keras"].split(".")[0],
+               "install that generation, or publish a new run")  # fmt: skip
+        return cls._load_state(folder, record)
+
+    def history(self) -> list[dict[str, float]]:
+        """Figures by epoch, where the model is trained in epochs."""
+        return []
+
+
+class Ranker(Model):
+    """A model that orders items for a user."""
+
+    @abstractmethod
+    def score(self, histories: Histories) -> NDArray[np.float32]:
+        """(n_users, n_columns) scores of all columns, seen ones too; the plain form that `top_n` must agree with."""
+
+    @abstractmethod
+    def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
+        """The n best columns of each user, seen ones left out, ties by column."""
+
+    def can_score(self, histories: Histories) -> NDArray[np.bool_]:
+        """(n_users,) whether the model has anything to say about a user: by default, a rating of a known item."""
+        return np.diff(histories.ratings.indptr) > 0
+
+    def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
+        """(n_users, n) the rated column that adds most to each score; `NOTHING` where the model cannot say exactly."""
+        return np.full(columns.shape, NOTHING, dtype=np.int32)
+
+
+class Rater(Model):
+    """A model that predicts ratings."""
+
+    @abstractmethod
+    def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(n,) predicted ratings in the input's units, not clipped; NaN where the user or item was not learned.
+
+        Indices may be `UNKNOWN` (-1).
+
+        Raises:
+            IndexError: an index is outside the id map.
+        """
+
+
+def check_bounds(index: NDArray[np.int32], size: int, what: str) -> None:
+    """Refuse indices outside -1..size-1: a gather would wrap around or return another's row."""
+    if len(index) and (index.min() < -1 or index.max() >= size):
+        raise IndexError(f"{what} must be in -1..{size - 1}, found {int(index.min())}..{int(index.max())}")
+
+
+def save_arrays(folder: Path, **arrays: NDArray) -> None:
+    """Write arrays to `arrays.npz`, uncompressed: weights do not shrink, and loading stays a copy."""
+    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)  # type: ignore[arg-type]
+
+
+def load_arrays(folder: Path) -> dict[str, NDArray]:
+    """Read `arrays.npz`; pickled content is refused."""
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in ("keras", "numpy")}
+
+
+def _check(folder: Path, what: str, expected: object, found: object, todo: str) -> None:
+    if expected != found:
+        raise UsageError(
+            f"The model in {folder} does not fit: its {what} is another.",
+            expected=str(expected),
+            found=str(found),
+            todo=todo,
+        )

@@ -1,0 +1,160 @@
+"""EDLAE: the linear autoencoder with a zero diagonal, trained under dropout, solved in closed form.
+
+Source: H. Steck, "Autoencoders that don't overfit towards the identity", NeurIPS 2020, eq. for the emphasised denoising
+case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.03375).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.linalg import lapack
+
+from recsys.compute import MIB, blas_threads, thread_count
+from recsys.config import ComputeConfig, Section
+from recsys.errors import UsageError
+from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
+from recsys.models.cooccurrence import upper_gram
+from recsys.prepare.training_set import TrainingSet
+from recsys.score.linear import largest_contribution, linear_top_n
+
+log = logging.getLogger("recsys")
+
+# One float64 matrix, factorised and inverted in place, and the float32 weights: 8 + 4 bytes an entry.
+COPIES = 1.5
+
+
+class EdlaeSettings(Section):
+    """Settings of EDLAE. The defaults were not chosen on any hold-out that the README reports."""
+
+    reg: float = Field(500.0, gt=0, description="lambda, the ridge penalty; 500 is usual for data of MovieLens' size")
+    dropout: float = Field(0.5, ge=0, lt=1, description="probability that a rating is hidden in training; 0 is EASE")
+
+
+@dataclass(frozen=True, eq=False)
+class Edlae(Ranker):
+    """score(u) = x(u) B with x(u) the user's binary row.
+
+    With G = X^T X, the dropout probability p and L = p / (1 - p) diag(G) + reg I:
+
+        C = (G + L)^-1,   B[j, i] = -C[j, i] / C[i, i] for j != i,   B[i, i] = 0
+
+    Attributes:
+        items: (n_columns,) int32, the item_index of each column.
+        weights: (n_columns, n_columns) float32, B; row j is what having rated j adds to every score.
+    """
+
+    name: ClassVar[str] = "edlae"
+    summary: ClassVar[str] = (
+        "linear autoencoder under dropout, closed form (EASE at dropout 0); says because of which item"
+    )
+    settings: ClassVar[type[Section]] = EdlaeSettings
+
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, training_set: TrainingSet, settings: EdlaeSettings, context: FitContext) -> Self:
+        """Solve for the weights.
+
+        Raises:
+            UsageError: the matrices do not fit the memory budget; nothing was allocated yet.
+        """
+        check_memory(len(training_set.items), context.compute)
+        gram = upper_gram(training_set.binary, thread_count(context.compute))
+        with blas_threads(context.compute):
+            inverse = _inverse_in_place(_penalised(gram, settings))
+        return cls(training_set.items, _weights(inverse))
+
+    def refit(self, training_set: TrainingSet, settings: EdlaeSettings, context: FitContext) -> Self:
+        """Solve again."""
+        return self.fit(training_set, settings, context)
+
+    def score(self, histories: Histories) -> NDArray[np.float32]:
+        """(n_users, n_columns) float32."""
+        dense = _binary(histories).toarray().astype(np.float64)
+        return (dense @ self.weights.astype(np.float64)).astype(np.float32)
+
+    def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
+        """The n best columns of each user."""
+        return TopN(*linear_top_n(_binary(histories), histories.seen, self.weights, n, thread_count(compute)))
+
+    def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
+        """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""
+        return largest_contribution(_binary(histories), self.weights, columns, thread_count(compute))
+
+    def _save_state(self, folder: Path) -> dict[str, Any]:
+        save_arrays(folder, items=self.items, weights=self.weights)
+        return {}
+
+    @classmethod
+    def _load_state(cls, folder: Path, record: Mapping[str, Any]) -> Self:
+        return cls(**load_arrays(folder))
+
+
+def largest_catalogue(compute: ComputeConfig) -> int:
+    """How many items fit: the largest n with 8 n^2 COPIES bytes within the budget."""
+    return int((compute.memory_mib * MIB / (8 * COPIES)) ** 0.5)
+
+
+def check_memory(n_columns: int, compute: ComputeConfig) -> None:
+    """Refuse before the work starts what would not fit the declared budget."""
+    need = 8 * n_columns**2 * COPIES / MIB
+    if need > compute.memory_mib:
+        raise UsageError(
+            f"edlae needs {need:,.0f} MiB for {n_columns:,} items (8 bytes x items^2 x {COPIES} copies).",
+            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
+            found=f"{n_columns:,} items",
+            todo=f"keep at most {largest_catalogue(compute):,} items (--top-items), or raise --set compute.memory_mib",
+        )
+
+
+def _binary(histories: Histories) -> Any:
+    binary = histories.ratings.copy()
+    binary.data = np.ones_like(binary.data)
+    return binary
+
+
+def _penalised(upper: NDArray[np.float64], settings: EdlaeSettings) -> NDArray[np.float64]:
+    """Add L to the diagonal, in place."""
+    diagonal = upper.diagonal().copy()
+    keep = settings.dropout / (1.0 - settings.dropout)
+    upper[np.diag_indices_from(upper)] = diagonal + keep * diagonal + settings.reg
+    return upper
+
+
+def _inverse_in_place(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper triangle of the inverse of a positive definite matrix given by its upper triangle, in the same memory.
+
+    LAPACK reads columns first: our upper triangle by rows is its lower triangle by columns.
+    """
+    factor, failed = lapack.dpotrf(upper.T, lower=1, overwrite_a=1, clean=0)
+    if not failed:
+        inverse, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise UsageError("edlae's matrix is singular.", expected="edlae.reg above 0", todo="raise models.edlae.reg")
+    return inverse.T  # type: ignore[no-any-return]
+
+
+def _weights(inverse: NDArray[np.float64], tile: int = 512) -> NDArray[np.float32]:
+    """B from the upper triangle of C, tile by tile: 512 x 512 float64 is 2 MB, the size of a cache."""
+    n = len(inverse)
+    scale = -1.0 / inverse.diagonal()
+    weights = np.empty((n, n), dtype=np.float32)
+    for top in range(0, n, tile):
+        for left in range(top, n, tile):
+            rows, columns = slice(top, min(top + tile, n)), slice(left, min(left + tile, n))
+            block = inverse[rows, columns]
+            if top == left:
+                block = np.triu(block) + np.triu(block, 1).T
+            weights[rows, columns] = block * scale[columns]
+            weights[columns, rows] = block.T * scale[rows]
+    np.fill_diagonal(weights, 0.0)
+    return weights

@@ -1,0 +1,296 @@
+"""The prepared folder: ids, titles, ratings with their part, and the matrices of both parts, as plain array files.
+
+user_ids.parquet item_ids.parquet   the id map          items.parquet       titles and genres
+user_index.npy item_index.npy rating.npy timestamp.npy  valid ratings in the order of the input
+held_out.npy                        True where a rating is held out
+seen_user_index.npy seen_item_index.npy                 pairs of refused rows, never to be recommended
+split/ all/                         the training set without, and with, the hold-out
+quarantine.parquet prepared.json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from recsys.config import PrepareConfig
+from recsys.errors import InputRefused
+from recsys.identifiers import IdMap
+from recsys.prepare.split import given_split, hold_out
+from recsys.prepare.training_set import TrainingSet, build_training_set
+from recsys.ratings import Ratings, Scale
+
+Part = Literal["split", "all"]
+PARTS: tuple[Part, ...] = ("split", "all")
+RATING_ARRAYS = ("user_index", "item_index", "rating", "timestamp", "held_out", "seen_user_index", "seen_item_index")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What `prepared.json` records of the input and of both parts; ratings unless said otherwise."""
+
+    rows_read: int
+    refused: int
+    repeated: int
+    ratings: int
+    users: int
+    items: int
+    held_out: int
+    users_kept: int  # users learned from, in the part `all`
+    items_kept: int
+    ratings_kept: int
+    rating_min: float
+    rating_max: float
+    preference_min: float
+    preference_max: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared folder. Arrays are memory-mapped when first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def ids(self) -> IdMap:
+        """The id map."""
+        return IdMap.load(self.folder)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Rows, users and items."""
+        return Counts(**self._record["counts"])
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest rating: of the declared scale, else of the input."""
+        return self._record["scale"][0], self._record["scale"][1]
+
+    @cached_property
+    def _record(self) -> dict:  # type: ignore[type-arg]
+        return json.loads((self.folder / "prepared.json").read_text())  # type: ignore[no-any-return]
+
+    def items(self) -> pa.Table:
+        """item_id, title, genres; a row an item of the id map, in its order."""
+        return pq.read_table(self.folder / "items.parquet")
+
+    def quarantine(self) -> pa.Table:
+        """The refused rows."""
+        return pq.read_table(self.folder / "quarantine.parquet")
+
+    def array(self, name: str) -> NDArray:
+        """One of `RATING_ARRAYS`, memory-mapped."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    def training_set(self, part: Part) -> TrainingSet:
+        """The training set without (`split`) or with (`all`) the hold-out."""
+        return _load_training_set(self.folder / part)
+
+    def holdout(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """user_index, item_index and rating of the held-out ratings."""
+        mask = np.asarray(self.array("held_out"))
+        return self.array("user_index")[mask], self.array("item_index")[mask], self.array("rating")[mask]
+
+    def seen(self, part: Part) -> csr_matrix:
+        """(n_users, n_items) CSR, a stored 1 where a user must not be recommended an item.
+
+        That is every rating of the part, of items not kept too, and every pair of a refused row. For the published
+        lists (`all`) the ratings of a given hold-out count as well: nobody wants what they have rated.
+        """
+        learned = np.asarray(~self.array("held_out")) if part == "split" else slice(None)
+        user = np.concatenate([self.array("user_index")[learned], self.array("seen_user_index")])
+        item = np.concatenate([self.array("item_index")[learned], self.array("seen_item_index")])
+        seen = csr_matrix((np.ones(len(user), np.int8), (user, item)), shape=(self.ids.n_users, self.ids.n_items))
+        seen.sum_duplicates()
+        return seen
+
+    @property
+    def given_holdout(self) -> bool:
+        """Whether the hold-out was given, and so is part of no training set."""
+        return bool(self._record["given_holdout"])
+
+
+def write_prepared(
+    folder: Path,
+    ratings: Ratings,
+    items: pa.Table,
+    test: Ratings | None,
+    *,
+    config: PrepareConfig,
+    top_items: int,
+    scale: Scale,
+    seed: int,
+) -> Counts:
+    """Split, filter and centre the ratings, and write the prepared folder.
+
+    Args:
+        folder: an existing, empty folder.
+        ratings: the valid ratings.
+        items: titles, a row an item of `ratings`.
+        test: a given hold-out, which is then never trained on; None draws one as `config` says.
+        top_items: number of items kept, 0 for all.
+        scale: the declared scale.
+
+    Raises:
+        InputRefused: nothing is left to learn from.
+    """
+    ids = IdMap(ratings.user_ids, ratings.item_ids)
+    if test is None:
+        held_out = hold_out(ratings, config, seed)
+    else:
+        ratings, ids, held_out = _with_given_holdout(ratings, ids, test)
+        items = _reorder_items(items, ids)
+    _write_ratings(folder, ids, items, ratings, held_out)
+    learned = {"split": ~held_out, "all": ~held_out if test is not None else np.ones(len(ratings), bool)}
+    for part in PARTS:
+        training_set = _part(ratings, ids, learned[part], top_items, config.min_user_ratings)
+        _save_training_set(training_set, folder / part)
+    counts = _counts(ratings, ids, held_out, training_set)
+    lowest = float(ratings.rating.min()) if scale.lowest is None else scale.lowest
+    highest = float(ratings.rating.max()) if scale.highest is None else scale.highest
+    record = {
+        "counts": asdict(counts),
+        "scale": [lowest, highest],
+        "given_holdout": test is not None,
+        "id_map_sha256": ids.sha256,
+    }
+    (folder / "prepared.json").write_text(json.dumps(record, indent=2))
+    return counts
+
+
+def _part(ratings: Ratings, ids: IdMap, mask: NDArray[np.bool_], top_items: int, min_user_ratings: int) -> TrainingSet:
+    if not mask.any():
+        raise InputRefused(
+            "No rating is left to learn from.",
+            expected="ratings beside the hold-out",
+            found=f"{len(ratings):,} ratings, all held out",
+            todo="give more ratings, or a smaller hold-out",
+        )
+    training_set = build_training_set(
+        ratings.user_index[mask],
+        ratings.item_index[mask],
+        ratings.rating[mask],
+        (ids.n_users, ids.n_items),
+        top_items=top_items,
+        min_user_ratings=min_user_ratings,
+    )
+    if not training_set.trained.any():
+        most = int(np.diff(training_set.ratings.indptr).max())
+        raise InputRefused(
+            "No user has enough ratings to learn from.",
+            expected=f"users with at least {min_user_ratings} ratings (--min-user-ratings) beside the hold-out",
+            found=f"at most {most} a user",
+            todo="lower --min-user-ratings",
+        )
+    return training_set
+
+
+def _with_given_holdout(ratings: Ratings, ids: IdMap, test: Ratings) -> tuple[Ratings, IdMap, NDArray[np.bool_]]:
+    """One set of ratings over the ids of both; a pair that stands in both is the hold-out's."""
+    trained_too = given_split(ratings, ids, test.user_ids.take(test.user_index), test.item_ids.take(test.item_index))
+    union = IdMap(_union(ratings.user_ids, test.user_ids), _union(ratings.item_ids, test.item_ids))
+    user_a, item_a = union.user_index(ratings.user_ids), union.item_index(ratings.item_ids)
+    user_b, item_b = union.user_index(test.user_ids), union.item_index(test.item_ids)
+    keep = ~trained_too
+    timestamps = [r.timestamp for r in (ratings, test)]
+    joined = Ratings(
+        user_ids=union.user_ids,
+        item_ids=union.item_ids,
+        user_index=np.concatenate([user_a[ratings.user_index[keep]], user_b[test.user_index]]),
+        item_index=np.concatenate([item_a[ratings.item_index[keep]], item_b[test.item_index]]),
+        rating=np.concatenate([ratings.rating[keep], test.rating]),
+        timestamp=None
+        if timestamps[0] is None or timestamps[1] is None
+        else np.concatenate([timestamps[0][keep], timestamps[1]]),
+        seen_user_index=user_a[ratings.seen_user_index],
+        seen_item_index=item_a[ratings.seen_item_index],
+        quarantine=ratings.quarantine,
+        rows_read=ratings.rows_read,
+        repeated=ratings.repeated,
+    )
+    held_out = np.zeros(len(joined), dtype=bool)
+    held_out[int(keep.sum()) :] = True
+    return joined, union, held_out
+
+
+def _union(left: pa.Array, right: pa.Array) -> pa.Array:
+    if left.type != right.type:
+        raise InputRefused(
+            "The hold-out's ids are of another type than the ratings'.",
+            expected=str(left.type),
+            found=str(right.type),
+            todo="write both files with the same kind of ids, or set --set input.id_type=string",
+        )
+    ids = pa.concat_arrays([left, right]).unique()
+    return ids.take(pa.compute.sort_indices(ids))
+
+
+def _reorder_items(items: pa.Table, ids: IdMap) -> pa.Table:
+    """Titles in the order of a larger id map; null for items that only the hold-out has."""
+    place = IdMap(ids.user_ids, items["item_id"].combine_chunks()).item_index(ids.item_ids)
+    taken = items.take(pa.array(place, mask=place < 0))
+    return taken.set_column(0, "item_id", ids.item_ids)
+
+
+def _write_ratings(folder: Path, ids: IdMap, items: pa.Table, ratings: Ratings, held_out: NDArray[np.bool_]) -> None:
+    ids.save(folder)
+    pq.write_table(items, folder / "items.parquet", compression="zstd")
+    pq.write_table(ratings.quarantine, folder / "quarantine.parquet", compression="zstd")
+    np.save(folder / "held_out.npy", held_out)
+    for name in RATING_ARRAYS:
+        if name != "held_out" and getattr(ratings, name) is not None:
+            np.save(folder / f"{name}.npy", getattr(ratings, name))
+
+
+def _counts(ratings: Ratings, ids: IdMap, held_out: NDArray[np.bool_], full: TrainingSet) -> Counts:
+    preferences = full.preferences.data
+    return Counts(
+        rows_read=ratings.rows_read,
+        refused=ratings.quarantine.num_rows,
+        repeated=ratings.repeated,
+        ratings=len(ratings),
+        users=ids.n_users,
+        items=ids.n_items,
+        held_out=int(held_out.sum()),
+        users_kept=int(full.trained.sum()),
+        items_kept=len(full.items),
+        ratings_kept=full.learned.nnz,
+        rating_min=float(ratings.rating.min()),
+        rating_max=float(ratings.rating.max()),
+        preference_min=float(preferences.min()),
+        preference_max=float(preferences.max()),
+    )
+
+
+def _save_training_set(training_set: TrainingSet, folder: Path) -> None:
+    folder.mkdir()
+    arrays = {
+        "items": training_set.items,
+        "indptr": training_set.ratings.indptr,
+        "columns": training_set.ratings.indices,
+        "ratings": training_set.ratings.data,
+        "preferences": training_set.preferences.data,  # the rows of `trained` users only
+        "trained": training_set.trained,
+        "item_counts": training_set.item_counts,
+        "item_sums": training_set.item_sums,
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _load_training_set(folder: Path) -> TrainingSet:
+    def array(name: str) -> NDArray:
+        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    items, trained = np.asarray(array("items")), np.asarray(array("trained"))
+    matrix = csr_matrix((array("ratings"), array("columns"), array("indptr")), shape=(len(trained), len(items)))
+    return TrainingSet(items, matrix, trained, np.asarray(array("item_counts")), np.asarray(array("item_sums")))

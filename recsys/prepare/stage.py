@@ -1,0 +1,88 @@
+"""The stage `prepare`: read and check the ratings, then write the prepared folder."""
+
+from __future__ import annotations
+
+import logging
+
+import pyarrow.parquet as pq
+
+from recsys.errors import InputRefused
+from recsys.prepare.prepared import Counts, write_prepared
+from recsys.ratings import Ratings, Snapshot
+from recsys.read import read_items, read_ratings
+from recsys.run import Run, read_manifest
+from recsys.store import Store, sealed_stage
+
+log = logging.getLogger("recsys")
+
+
+def prepare(run: Run) -> Counts:
+    """Prepare the run's ratings, once.
+
+    Raises:
+        InputRefused: the input is not fit to be used. The refused rows, where there are any, are in the run's folder.
+    """
+    with sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
+        if folder is not None:
+            ratings = _read(run, run.snapshot)
+            check_volume(run, len(ratings))
+            test = None if run.holdout is None else _read(run, run.holdout)
+            write_prepared(
+                folder,
+                ratings,
+                read_items(run.snapshot, ratings.item_ids),
+                test,
+                config=run.config.prepare,
+                top_items=run.top_items,
+                scale=run.snapshot.scale,
+                seed=run.config.seed,
+            )
+    counts = run.prepared.counts
+    _tell(counts)
+    return counts
+
+
+def check_volume(run: Run, ratings: int) -> None:
+    """Refuse an input that shrank: half a table published as a whole one is worse than yesterday's.
+
+    Raises:
+        InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's.
+    """
+    current = Store(run.store).current()
+    if current is None or not run.config.input.min_volume_ratio:
+        return
+    published, least = read_manifest(run.store / current.path)["input"]["ratings"], run.config.input.min_volume_ratio
+    if ratings < least * published:
+        raise InputRefused(
+            "The input is much smaller than the published run's.",
+            expected=f"at least {least:.0%} of {published:,} ratings (run {current.run_id})",
+            found=f"{ratings:,} ratings",
+            todo="look at the source; if it is right, allow it with --set input.min_volume_ratio=0",
+        )
+
+
+def _read(run: Run, snapshot: Snapshot) -> Ratings:
+    try:
+        return read_ratings(snapshot, run.config.input)
+    except InputRefused as refused:
+        quarantine = getattr(refused, "quarantine", None)
+        if quarantine is not None and quarantine.num_rows:
+            folder = run.folder / "refused"
+            folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(quarantine, folder / "quarantine.parquet", compression="zstd")
+            raise InputRefused(
+                refused.what,
+                expected=refused.expected,
+                found=refused.found,
+                todo=f"{refused.todo}; all refused rows: {folder / 'quarantine.parquet'}",
+            ) from refused
+        raise
+
+
+def _tell(counts: Counts) -> None:
+    log.info(
+        "prepare: %s ratings of %s users on %s items; %s rows refused, %s repeated; %s held out; %s items kept",
+        *(f"{n:,}" for n in (counts.ratings, counts.users, counts.items, counts.refused, counts.repeated)),
+        f"{counts.held_out:,}",
+        f"{counts.items_kept:,}",
+    )

@@ -1,0 +1,130 @@
+"""What a model learns from: the ratings of one part as CSR matrices over the items kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from recsys.identifiers import UNKNOWN
+from recsys.prepare.means import Means
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Ratings of all users on the items kept; a column is an item kept.
+
+    Attributes:
+        items: (n_columns,) int32, the item_index of each column, ascending.
+        ratings: (n_users, n_columns) CSR float32, in the input's units; column indices ascend within a row and every
+            stored entry is a rating, a 0 too.
+        trained: (n_users,) bool, users with enough ratings to learn from; the others are only served.
+        item_counts: (n_items,) int64, ratings of every item of the input in this part, kept or not.
+        item_sums: (n_items,) float64, the sum of those ratings.
+    """
+
+    items: NDArray[np.int32]
+    ratings: csr_matrix
+    trained: NDArray[np.bool_]
+    item_counts: NDArray[np.int64]
+    item_sums: NDArray[np.float64]
+
+    @property
+    def n_users(self) -> int:
+        """Rows of the matrices: all users of the input."""
+        return int(self.ratings.shape[0])
+
+    @property
+    def n_items(self) -> int:
+        """All items of the input, kept or not."""
+        return len(self.item_counts)
+
+    @cached_property
+    def learned(self) -> csr_matrix:
+        """`ratings` with the rows of users that are not `trained` emptied."""
+        if self.trained.all():
+            return self.ratings
+        keep = np.repeat(self.trained, np.diff(self.ratings.indptr))
+        count = np.where(self.trained, np.diff(self.ratings.indptr), 0)
+        indptr = np.concatenate(([0], np.cumsum(count))).astype(self.ratings.indptr.dtype)
+        return csr_matrix((self.ratings.data[keep], self.ratings.indices[keep], indptr), shape=self.ratings.shape)
+
+    @cached_property
+    def means(self) -> Means:
+        """The means of the ratings learned from."""
+        return Means.learn(self.learned)
+
+    @cached_property
+    def preferences(self) -> csr_matrix:
+        """(n_users, n_columns) CSR float32 of the ratings learned from, less their means."""
+        return self.means.preferences(self.learned)
+
+    @cached_property
+    def binary(self) -> csr_matrix:
+        """(n_users, n_columns) CSR float32, 1 where a rating learned from stands."""
+        learned = self.learned
+        return csr_matrix((np.ones(learned.nnz, np.float32), learned.indices, learned.indptr), shape=learned.shape)
+
+    @cached_property
+    def column_of(self) -> NDArray[np.int32]:
+        """(n_items,) the column of each item_index, `UNKNOWN` for an item not kept."""
+        columns = np.full(self.n_items, UNKNOWN, dtype=np.int32)
+        columns[self.items] = np.arange(len(self.items), dtype=np.int32)
+        return columns
+
+
+def build_training_set(
+    user_index: NDArray[np.int32],
+    item_index: NDArray[np.int32],
+    rating: NDArray[np.float32],
+    shape: tuple[int, int],
+    *,
+    top_items: int,
+    min_user_ratings: int,
+) -> TrainingSet:
+    """Filter the ratings of one part and lay them out by user.
+
+    Args:
+        user_index, item_index, rating: (n_ratings,) one rating a pair, in any order.
+        shape: (n_users, n_items) of the whole input.
+        top_items: keep that many items, by (ratings in this part descending, item_index ascending); 0 keeps all.
+        min_user_ratings: users with fewer ratings of kept items are not learned from.
+    """
+    n_users, n_items = shape
+    counts = np.bincount(item_index, minlength=n_items)
+    sums = np.bincount(item_index, weights=rating, minlength=n_items).astype(np.float64)
+    items = most_rated(counts, top_items)
+    column_of = np.full(n_items, UNKNOWN, dtype=np.int32)
+    column_of[items] = np.arange(len(items), dtype=np.int32)
+    column = column_of[item_index]
+    keep = column != UNKNOWN
+    matrix = _csr(user_index[keep], column[keep], rating[keep], (n_users, len(items)))
+    trained = np.diff(matrix.indptr) >= min_user_ratings
+    return TrainingSet(items, matrix, trained, counts, sums)
+
+
+def most_rated(counts: NDArray[np.int64], top_items: int) -> NDArray[np.int32]:
+    """The item_index of the items kept, ascending. Items without a rating in this part are never kept.
+
+    >>> most_rated(np.array([3, 5, 3, 0]), 2)
+    array([0, 1], dtype=int32)
+    """
+    order = by_popularity(counts)[: np.count_nonzero(counts)]
+    return np.sort(order[:top_items] if top_items else order)
+
+
+def by_popularity(counts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """All item_index by (count descending, item_index ascending)."""
+    return np.argsort(-counts, kind="stable").astype(np.int32)
+
+
+def _csr(
+    row: NDArray[np.int32], column: NDArray[np.int32], value: NDArray[np.float32], shape: tuple[int, int]
+) -> csr_matrix:
+    """CSR with ascending columns; no entry is summed or dropped, so a stored 0 stays."""
+    order = np.argsort(row.astype(np.int64) * shape[1] + column, kind="stable")
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=shape[0]))))
+    return csr_matrix((value[order], column[order], indptr.astype(np.int64)), shape=shape)

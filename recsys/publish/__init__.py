@@ -1,0 +1,1 @@
+"""Publishing: check the written tables, write the manifest last, swap the pointer."""

@@ -1,0 +1,124 @@
+"""The contract's invariants, checked on the recommendations as they were written, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from recsys import tables
+from recsys.identifiers import IdMap
+
+
+class BrokenTable(Exception):
+    """A written table does not hold what the contract promises: a defect, and nothing is published."""
+
+
+def check_recommendations(
+    folder: Path, ids: IdMap, seen: csr_matrix, users: NDArray[np.int32], *, n: int, n_candidates: int
+) -> dict[str, int]:
+    """Check every row; returns the number of rows by `source`.
+
+    Args:
+        seen: (n_users, n_items) CSR of what must not be recommended.
+        users: user_index of everyone who must have a list, ascending.
+        n: wanted length of a list.
+        n_candidates: items with a rating.
+
+    Raises:
+        BrokenTable: names the first broken rule and where.
+    """
+    rows = np.zeros(ids.n_users, dtype=np.int64)
+    sources = dict.fromkeys((tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR), 0)
+    last_user = -1
+    for group in _row_groups(folder):
+        user, item = ids.user_index(group["user_id"]), ids.item_index(group["item_id"])
+        _require(bool(len(user)) and user[0] > last_user, "a user's list is split or out of order", group, 0)
+        last_user = int(user[-1])
+        _check_group(group, user, item, seen)
+        rows += np.bincount(user, minlength=len(rows))
+        for entry in pc.value_counts(group["source"]).to_pylist():
+            sources[entry["values"]] += entry["counts"]
+    _check_lengths(rows, ids, seen, users, n, n_candidates)
+    return sources
+
+
+def _row_groups(folder: Path) -> Iterator[dict[str, pa.Array]]:
+    for part in sorted(folder.glob("part-*.parquet")):
+        file = pq.ParquetFile(part)
+        for place in range(file.num_row_groups):
+            table = file.read_row_group(place)
+            if table.num_rows:
+                yield {name: table[name].combine_chunks() for name in table.column_names}
+
+
+def _check_group(
+    group: dict[str, pa.Array], user: NDArray[np.int32], item: NDArray[np.int32], seen: csr_matrix
+) -> None:
+    n_items = seen.shape[1]
+    rank = group["rank"].to_numpy()
+    same = user[1:] == user[:-1]
+    _none(item < 0, "an item is not in the input", group)
+    _none(user < 0, "a user is not in the input", group)
+    _none(np.concatenate(([False], user[1:] < user[:-1])), "users are out of order", group)
+    _none(
+        np.concatenate(([rank[0] != 1], np.where(same, rank[1:] != rank[:-1] + 1, rank[1:] != 1))),
+        "ranks have a gap",
+        group,
+    )
+    key = user.astype(np.int64) * n_items + item
+    _require(len(np.unique(key)) == len(key), "an item stands twice in a list", group, 0)
+    _none(_stored(seen, user, item), "an item was rated by its user", group)
+    _check_order(group, item, same)
+
+
+def _check_order(group: dict[str, pa.Array], item: NDArray[np.int32], same: NDArray[np.bool_]) -> None:
+    popular = pc.equal(group["source"], tables.SOURCE_POPULAR).to_numpy(zero_copy_only=False)
+    null = pc.is_null(group["score"]).to_numpy(zero_copy_only=False)
+    score = pc.fill_null(group["score"], 0.0).to_numpy()
+    _none(null != popular, "a score is null outside `popular` rows, or set in one", group)
+    _none(~np.isfinite(score), "a score is not finite", group)
+    pair = same & ~popular[1:] & ~popular[:-1]
+    rising = pair & (score[1:] > score[:-1])
+    tie = pair & (score[1:] == score[:-1]) & (item[1:] <= item[:-1])
+    _none(np.concatenate(([False], rising)), "a score rises with rank", group)
+    _none(np.concatenate(([False], tie)), "a tie is not in the order of item ids", group)
+    _none(np.concatenate(([False], same & popular[:-1] & ~popular[1:])), "a `popular` row is not last", group)
+    predicted = pc.fill_null(group["predicted_rating"], 0.0).to_numpy()
+    _none(~np.isfinite(predicted), "a predicted rating is not finite", group)
+
+
+def _check_lengths(
+    rows: NDArray[np.int64], ids: IdMap, seen: csr_matrix, users: NDArray[np.int32], n: int, n_candidates: int
+) -> None:
+    expected = np.zeros(ids.n_users, dtype=np.int64)
+    # Every item with a rating is a candidate but for those seen; seen items of a given hold-out alone are not rated
+    # in training, so that a list may be longer than this bound, never shorter.
+    expected[users] = np.clip(n_candidates - np.diff(seen.indptr)[users], 0, n)
+    wrong = (rows < expected) | (rows > n) | ((expected == 0) & (rows > 0) & ~np.isin(np.arange(len(rows)), users))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise BrokenTable(
+            f"user {ids.user_ids[first]} has {rows[first]} rows, expected {expected[first]} ({int(wrong.sum())} users)"
+        )
+
+
+def _stored(matrix: csr_matrix, row: NDArray[np.int32], column: NDArray[np.int32]) -> NDArray[np.bool_]:
+    return np.asarray(matrix[row, column]).ravel() != 0
+
+
+def _none(broken: NDArray[np.bool_], rule: str, group: dict[str, pa.Array]) -> None:
+    if broken.any():
+        _require(False, rule, group, int(np.argmax(broken)))
+
+
+def _require(holds: bool, rule: str, group: dict[str, pa.Array], row: int) -> None:
+    if not holds:
+        place = {name: column[row].as_py() for name, column in group.items()} if len(group["user_id"]) else {}
+        raise BrokenTable(f"{rule}, at {place}")

@@ -1,0 +1,73 @@
+"""The stage `publish`: all or nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recsys.publish.invariants import check_recommendations
+from recsys.publish.manifest import build_manifest
+from recsys.run import Run, read_manifest
+from recsys.score.stage import served_users
+from recsys.store import MANIFEST, PARTIAL, Pointer, Store, sync_folder, write_whole
+
+log = logging.getLogger("recsys")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where the tables of a run stand, and whether the pointer leads there."""
+
+    run_id: str
+    folder: Path
+    rows: int
+    current: bool
+
+
+def publish(run: Run) -> Published:
+    """Check the tables, write the manifest, swap the pointer; each step is skipped where it was done before.
+
+    The pointer goes forward in time only: a run for an earlier night than the published one is kept, not shown.
+
+    Raises:
+        BrokenTable: a table is wrong; nothing is published.
+    """
+    if not run.complete:
+        _complete(run)
+    store = Store(run.store)
+    current = store.current()
+    pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
+    leads = current is None or current.run_date <= run.run_date
+    if leads:
+        store.point_to(pointer)
+    else:
+        log.info(
+            "publish: run %s is kept; the newer night %s stays published", run.run_id, current and current.run_date
+        )
+    shutil.rmtree(run.work, ignore_errors=True)
+    rows = sum(read_manifest(run.folder)["sources"].values())
+    return Published(run.run_id, run.folder, rows, leads)
+
+
+def _complete(run: Run) -> None:
+    prepared = run.prepared
+    training_set = prepared.training_set("all")
+    sources = check_recommendations(
+        run.folder / "recommendations",
+        prepared.ids,
+        prepared.seen("all"),
+        served_users(prepared),
+        n=run.config.score.top_n,
+        n_candidates=int(np.count_nonzero(training_set.item_counts)),
+    )
+    for left in run.folder.glob(f"*{PARTIAL}"):
+        shutil.rmtree(left)
+    manifest = build_manifest(run, sources)
+    sync_folder(run.folder)
+    write_whole(run.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    log.info("publish: %s files, %s", len(manifest["files"]), sources)

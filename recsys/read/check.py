@@ -1,0 +1,241 @@
+"""What makes a row valid: both ids there, a finite rating on the scale, a time that is not negative.
+
+Ids and ratings are judged by their distinct values, of which a block has few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.ratings import IdType, Scale
+from recsys.read import reasons, values
+from recsys.read.rows import Role, Rows
+from recsys.tables import QUARANTINE
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+# A rating is on the scale when it is within this share of a step. A float32 near 100 is off by up to 4e-6, which is
+# 4e-5 of a step of 0.1; nobody means 3.9999 when they write it.
+STEP_TOLERANCE = 1e-4
+
+Verdict = tuple[NDArray[np.bool_], str]  # which values are refused, and why
+
+
+@dataclass(frozen=True)
+class IdCount:
+    """Ids that are there, and those among them that are not integers."""
+
+    present: int = 0
+    not_integer: int = 0
+
+    def __add__(self, other: IdCount) -> IdCount:
+        return IdCount(self.present + other.present, self.not_integer + other.not_integer)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The checked rows of one block.
+
+    Attributes:
+        user_ids, item_ids: ids with a valid rating in this block; an id may stand there twice.
+        user_code, item_code: (n,) int32, positions in them.
+        rating: (n,) float32.
+        timestamp: (n,) int64, or None.
+        quarantine: the refused rows by line.
+        seen_users, seen_items: (n_seen,) the ids of refused rows whose ids can both be read.
+        rows: rows of the block, refused ones included.
+        counts: of the user ids and of the item ids.
+    """
+
+    user_ids: pa.Array
+    item_ids: pa.Array
+    user_code: NDArray[np.int32]
+    item_code: NDArray[np.int32]
+    rating: NDArray[np.float32]
+    timestamp: NDArray[np.int64] | None
+    quarantine: pa.Table
+    seen_users: pa.Array
+    seen_items: pa.Array
+    rows: int
+    counts: tuple[IdCount, IdCount]
+
+
+def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
+    """Part the valid rows from the refused ones.
+
+    Args:
+        kinds: the type of the user ids and of the item ids.
+    """
+    users, items = _Ids(rows, "user", kinds[0]), _Ids(rows, "item", kinds[1])
+    faults = _Faults(len(rows))
+    for ids in (users, items):
+        faults.add(ids.verdicts(), ids.codes)
+    rating, rating_codes, verdicts = _ratings(rows.columns["rating"], scale)
+    faults.add(verdicts, rating_codes)
+    timestamp, verdicts = _timestamps(rows.columns.get("timestamp"))
+    faults.add(verdicts)
+    bad, good = np.flatnonzero(faults.code), faults.code == 0
+    user_ids, user_code = users.kept(good)
+    item_ids, item_code = items.kept(good)
+    seen_users, seen_items = _seen(rows, users, items, bad)
+    return Part(
+        user_ids, item_ids, user_code, item_code,
+        rating.astype(np.float32)[rating_codes[good]], None if timestamp is None else timestamp[good],
+        _quarantine(rows, bad, faults), seen_users, seen_items,
+        len(rows) + len(rows.refused), (users.count(), items.count()),
+    )  # fmt: skip
+
+
+def typed_ids(texts: pa.Array, kind: IdType) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """The ids in their type, and which texts are ids of that type; the others become 0 or stay as they are."""
+    if kind == "string":
+        return texts, ~_is_blank(texts)
+    fit = values.is_integer(texts)
+    numbers = pc.if_else(pa.array(fit), values.trimmed(texts), "0")
+    return numbers.cast(pa.int64()), fit
+
+
+class _Faults:
+    """The first reason to refuse each row. `code`: (n,) uint8, 0 for a valid row, else a position in `reasons`."""
+
+    def __init__(self, rows: int) -> None:
+        self.code = np.zeros(rows, np.uint8)
+        self.reasons = [""]
+
+    def add(self, verdicts: Iterable[Verdict], codes: NDArray[np.int32] | None = None) -> None:
+        """Refuse rows; with `codes` the verdicts are on distinct values, `codes` (n,) the value of each row."""
+        for refused, reason in verdicts:
+            if refused.any():
+                of_rows = refused if codes is None else refused[codes]
+                self.code[of_rows & (self.code == 0)] = len(self.reasons)
+                self.reasons.append(reason)
+
+
+class _Ids:
+    """An id column by its distinct texts."""
+
+    def __init__(self, rows: Rows, role: Role, kind: IdType) -> None:
+        column = rows.columns[role]
+        self.role, self.kind = role, kind
+        self.declared_text = role in rows.declared_text
+        self.codes: NDArray[np.int32] = column.indices.to_numpy()
+        self.texts = column.dictionary
+        self.missing = _is_blank(self.texts)
+        self.ids, self.fit = typed_ids(self.texts, kind)
+
+    def verdicts(self) -> list[Verdict]:
+        missing = (self.missing, reasons.id_missing(self.role))
+        return [missing, (~self.fit, reasons.id_not_integer(self.role))]
+
+    def count(self) -> IdCount:
+        rows_of = np.bincount(self.codes, minlength=len(self.texts))
+        present = int(rows_of[~self.missing].sum())
+        if self.declared_text:
+            return IdCount(present, present)
+        integer = self.fit if self.kind == "integer" else values.is_integer(self.texts)
+        return IdCount(present, present - int(rows_of[integer].sum()))
+
+    def kept(self, good: NDArray[np.bool_]) -> tuple[pa.Array, NDArray[np.int32]]:
+        """The ids of the good rows and the rows' positions in them."""
+        codes = self.codes[good]
+        used = np.bincount(codes, minlength=len(self.ids)) > 0
+        if used.all():
+            return self.ids, codes
+        position = (np.cumsum(used) - 1).astype(np.int32)
+        return self.ids.filter(pa.array(used)), position[codes]
+
+
+def _is_blank(texts: pa.Array) -> NDArray[np.bool_]:
+    blank: NDArray[np.bool_] = pc.equal(values.trimmed(texts), "").to_numpy(zero_copy_only=False)
+    return blank
+
+
+def _ratings(column: pa.Array, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.int32], list[Verdict]]:
+    """The distinct ratings, the position in them of each row's, and the verdicts on them."""
+    distinct, codes = column.dictionary, column.indices.to_numpy()
+    missing = _is_null(distinct)
+    if pa.types.is_string(distinct.type):
+        texts = pc.fill_null(distinct, "")
+        missing |= _is_blank(texts)
+        rating, known = values.numbers(texts)
+    else:
+        rating = np.array(pc.fill_null(distinct, 0.0).to_numpy(zero_copy_only=False))
+        known = ~np.isnan(rating)
+    infinite = np.abs(rating) > FLOAT32_MAX  # as float32, which ratings are kept in
+    rating[missing | ~known | infinite] = 0.0
+    return rating, codes, [
+        (missing, reasons.RATING_MISSING),
+        (~known, reasons.RATING_NOT_A_NUMBER),
+        (infinite, reasons.RATING_INFINITE),
+        (_is_off(rating, scale), reasons.off_scale(scale)),
+    ]  # fmt: skip
+
+
+def _is_off(rating: NDArray[np.float64], scale: Scale) -> NDArray[np.bool_]:
+    off = np.zeros(len(rating), bool)
+    slack = STEP_TOLERANCE * (scale.step or 0.0)
+    if scale.lowest is not None:
+        off |= rating < scale.lowest - slack
+    if scale.highest is not None:
+        off |= rating > scale.highest + slack
+    if scale.step is not None:
+        steps = (rating - (scale.lowest or 0.0)) / scale.step
+        off |= np.abs(steps - np.round(steps)) > STEP_TOLERANCE
+    return off
+
+
+def _timestamps(column: pa.Array | None) -> tuple[NDArray[np.int64] | None, list[Verdict]]:
+    if column is None:
+        return None, []
+    missing = _is_null(column)
+    if pa.types.is_string(column.type):
+        texts = pc.fill_null(column, "")
+        seconds, known = values.seconds(texts)
+        if not known.all():
+            missing |= _is_blank(texts)
+    else:
+        seconds, known = _whole_seconds(pc.fill_null(column, 0).to_numpy(zero_copy_only=False))
+    return seconds, [
+        (missing, reasons.TIMESTAMP_MISSING),
+        (~known, reasons.TIMESTAMP_NOT_A_NUMBER),
+        (seconds < 0, reasons.TIMESTAMP_NEGATIVE),
+    ]
+
+
+def _whole_seconds(seconds: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    if seconds.dtype.kind == "i":
+        return seconds.astype(np.int64, copy=False), np.ones(len(seconds), bool)
+    known = np.abs(seconds) < 2.0**63  # the first float beyond int64; False for NaN
+    return np.floor(np.where(known, seconds, 0)).astype(np.int64), known
+
+
+def _is_null(column: pa.Array) -> NDArray[np.bool_]:
+    return np.array(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _seen(rows: Rows, users: _Ids, items: _Ids, bad: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
+    """The typed ids of the refused rows whose ids can both be read."""
+    pairs = []
+    for ids, broken in ((users, [row.user_id for row in rows.refused]), (items, [row.item_id for row in rows.refused])):
+        texts = ids.texts.take(pa.array(ids.codes[bad]))
+        pairs.append(typed_ids(pa.concat_arrays([texts, pa.array(broken, pa.string())]), ids.kind))
+    (user_ids, user_fit), (item_ids, item_fit) = pairs
+    both = pa.array(user_fit & item_fit)
+    return user_ids.filter(both), item_ids.filter(both)
+
+
+def _quarantine(rows: Rows, bad: NDArray[np.int64], faults: _Faults) -> pa.Table:
+    lines, texts = rows.locate(bad) if len(bad) else (np.zeros(0, np.int64), [])
+    table = {
+        "file": pa.repeat(rows.file, len(bad) + len(rows.refused)),
+        "line": np.concatenate([lines, np.array([row.line for row in rows.refused], np.int64)]),
+        "reason": [faults.reasons[code] for code in faults.code[bad]] + [row.reason for row in rows.refused],
+        "text": texts + [row.text for row in rows.refused],
+    }
+    return pa.table(table, schema=QUARANTINE).sort_by("line")

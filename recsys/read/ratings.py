@@ -1,0 +1,143 @@
+"""From files to `Ratings`: read in blocks, checked in threads, gathered in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from recsys.config import InputConfig
+from recsys.progress import Bar, track
+from recsys.ratings import IdType, Ratings, Scale, Snapshot
+from recsys.read import delimited, parquet
+from recsys.read.blocks import BLOCK_BYTES, file_bytes
+from recsys.read.check import IdCount, Part, check
+from recsys.read.gather import Gathered
+from recsys.read.refusals import is_too_many, refuse_unfit, too_many
+from recsys.read.rows import Columns, Job
+
+MOST_REFUSED = 1_000_000  # refused rows are Python objects for a while: 1 million hold about 300 MB
+MOST_INTEGER_SLACK = 0.5  # whatever share of bad rows is allowed, ids that are mostly no integers are strings
+
+Kinds = tuple[IdType, IdType]
+
+
+def read_ratings(
+    snapshot: Snapshot, config: InputConfig, *, block_bytes: int = BLOCK_BYTES, threads: int | None = None
+) -> Ratings:
+    """The valid ratings of a snapshot, in its order; a pair's latest rating stands where it is repeated.
+
+    Latest is the highest timestamp, and among equal ones the last in the input. The result depends neither on
+    `block_bytes` nor on `threads`.
+
+    Args:
+        config: id type, bounds of the scale where they are not the dataset's own, share of bad rows allowed.
+        block_bytes: bytes that are read and parsed at a time.
+        threads: blocks checked at a time; None: as many as Arrow takes for itself.
+
+    Raises:
+        RowsRefused: more than `config.max_bad_fraction` of the rows, or all of them, are refused.
+        InputRefused: no rows, no columns of the names given, or a file that cannot be read.
+        SourceUnavailable: a file is not there.
+    """
+    source = _Source(snapshot, config, block_bytes, threads or pa.cpu_count())
+    kinds = source.first_kinds()
+    gathered = source.gather(kinds)
+    if (settled := _kinds(gathered.counts, config)) != kinds:  # the first block was not like the rest
+        gathered = source.gather(settled)
+    refuse_unfit(gathered, snapshot, config)
+    return gathered.ratings()
+
+
+@dataclass(frozen=True)
+class _Source:
+    snapshot: Snapshot
+    config: InputConfig
+    block_bytes: int
+    threads: int
+
+    def first_kinds(self) -> Kinds:
+        """The id types as the first block with ids has them; a guess, which the whole input confirms or corrects."""
+        counts = (IdCount(), IdCount())
+        with closing(self._jobs(_Silent())) as jobs:
+            while not counts[0].present and (job := next(jobs, None)):
+                counts = self._check(job, ("integer", "integer")).counts
+        return _kinds(counts, self.config)
+
+    def gather(self, kinds: Kinds) -> Gathered:
+        """All blocks.
+
+        Raises:
+            RowsRefused: `MOST_REFUSED` rows are refused, and more than allowed of those read so far.
+        """
+        gathered = Gathered()
+        total = sum(file_bytes(Path(path)) for path in self.snapshot.ratings)
+        with track("read ratings", total, "bytes") as bar, closing(self._parts(kinds, bar)) as parts:
+            for part in parts:
+                gathered.add(part)
+                if gathered.refused > MOST_REFUSED and self._settled(gathered, kinds):
+                    raise too_many(gathered, self.snapshot, self.config)
+        return gathered
+
+    def _settled(self, gathered: Gathered, kinds: Kinds) -> bool:
+        """The rows are refused for good: not only because their ids were taken for integers."""
+        return is_too_many(gathered, self.config) and _kinds(gathered.counts, self.config) == kinds
+
+    def _jobs(self, bar: Bar) -> Generator[Job, None, None]:
+        form = self.snapshot.ratings_format
+        columns: Columns = {"user": form.user, "item": form.item, "rating": form.rating}
+        if form.timestamp is not None:
+            columns["timestamp"] = form.timestamp
+        for path in map(Path, self.snapshot.ratings):
+            if parquet.is_parquet(path):
+                yield from parquet.jobs(path, columns, self.block_bytes, bar)
+            else:
+                yield from delimited.jobs(path, form, columns, self.block_bytes, bar)
+
+    def _parts(self, kinds: Kinds, bar: Bar) -> Generator[Part, None, None]:
+        """The checked blocks in the order of the input, at most threads + 1 of them under way."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting: deque[Future[Part]] = deque()
+            for job in self._jobs(bar):
+                waiting.append(pool.submit(self._check, job, kinds))
+                if len(waiting) > self.threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _check(self, job: Job, kinds: Kinds) -> Part:
+        return check(job(), kinds, _scale(self.snapshot.scale, self.config))
+
+
+class _Silent:
+    """Progress of work too short to be shown."""
+
+    def advance(self, amount: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _kinds(counts: Iterable[IdCount], config: InputConfig) -> Kinds:
+    user, item = (_kind(count, config) for count in counts)
+    return user, item
+
+
+def _kind(count: IdCount, config: InputConfig) -> IdType:
+    if config.id_type != "auto":
+        return config.id_type
+    slack = min(config.max_bad_fraction, MOST_INTEGER_SLACK)
+    return "integer" if count.not_integer <= slack * count.present else "string"
+
+
+def _scale(own: Scale, config: InputConfig) -> Scale:
+    """The dataset's scale, where the configuration does not say otherwise."""
+    lowest = own.lowest if config.rating_min is None else config.rating_min
+    highest = own.highest if config.rating_max is None else config.rating_max
+    return Scale(lowest, highest, own.step if config.rating_step is None else config.rating_step)

@@ -1,0 +1,97 @@
+"""One run: the handle that travels between the stages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from recsys.config import RunConfig
+from recsys.errors import UsageError
+from recsys.identity import effective_config, run_id
+from recsys.models.edlae import largest_catalogue
+from recsys.prepare.prepared import Prepared
+from recsys.ratings import Snapshot
+from recsys.store import MANIFEST, Store
+
+MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run stands and what it is to do. Small: it is passed between tasks.
+
+    Attributes:
+        store: the store's folder.
+        run_date: the night it is for.
+        config: as given.
+        snapshot: the ratings.
+        holdout: a given hold-out; None draws one.
+    """
+
+    store: Path
+    run_date: date
+    config: RunConfig
+    snapshot: Snapshot
+    holdout: Snapshot | None = None
+
+    @property
+    def top_items(self) -> int:
+        """Items kept at most; 0 keeps all."""
+        wanted = self.config.prepare.top_items
+        return min(MOST_ITEMS, largest_catalogue(self.config.compute)) if wanted is None else wanted
+
+    @cached_property
+    def effective_config(self) -> dict[str, Any]:
+        """The configuration that decides the tables."""
+        return effective_config(self.config, self.top_items)
+
+    @cached_property
+    def run_id(self) -> str:
+        """The run's identity: the same night run twice has the same."""
+        inputs = [snapshot for snapshot in (self.snapshot, self.holdout) if snapshot is not None]
+        return run_id(inputs, self.effective_config, self.run_date)
+
+    @property
+    def folder(self) -> Path:
+        """All that the run makes for others."""
+        return Store(self.store).run_folder(self.run_date, self.run_id)
+
+    @property
+    def work(self) -> Path:
+        """What only the run itself needs."""
+        return Store(self.store).work_folder(self.run_id)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The prepared ratings."""
+        return Prepared(self.folder / "prepared")
+
+    def record(self, stage: str) -> Path:
+        """Where a stage's time is kept until the manifest is written."""
+        return self.work / "stages" / f"{stage}.json"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the manifest stands."""
+        return (self.folder / MANIFEST).exists()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a complete run.
+
+    Raises:
+        UsageError: it is missing or cannot be read.
+    """
+    try:
+        return json.loads((folder / MANIFEST).read_text())  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The run in {folder} has no readable manifest.",
+            expected=MANIFEST,
+            found=str(error),
+            todo="choose a complete run; `recsys runs list` shows them",
+        ) from error

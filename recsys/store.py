@@ -1,0 +1,215 @@
+"""The store on a local disk: its layout, the lock, stages that seal their folder, the pointer that readers follow."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from recsys.errors import StoreBusy, UsageError
+
+MANIFEST = "manifest.json"
+PARTIAL = ".partial"  # ending of a folder that is still being made
+TABLES = ("recommendations", "similar_items", "popular_items", "item_embeddings", "user_embeddings", "quarantine")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What CURRENT.json says."""
+
+    run_date: date
+    run_id: str
+    path: str  # relative to the store
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds all runs and the pointer to the published one."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Downloads."""
+        return self.root / "raw"
+
+    @property
+    def pointer_file(self) -> Path:
+        """The pointer."""
+        return self.root / "published" / "CURRENT.json"
+
+    def run_folder(self, run_date: date, run_id: str) -> Path:
+        """Where a run stands."""
+        return self.root / "runs" / f"run_date={run_date.isoformat()}" / f"run_id={run_id}"
+
+    def current(self) -> Pointer | None:
+        """The published run; None where nothing is published yet.
+
+        Raises:
+            UsageError: the pointer cannot be read; it is replaced as a whole, so something else wrote it.
+        """
+        try:
+            record = json.loads(self.pointer_file.read_text())
+            return Pointer(date.fromisoformat(record["run_date"]), record["run_id"], record["path"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"The pointer {self.pointer_file} cannot be read.",
+                expected="JSON with run_date, run_id and path",
+                found=str(error),
+                todo="restore it from a backup, or remove it and run again",
+            ) from error
+
+    def work_folder(self, run_id: str) -> Path:
+        """Where a run keeps what it needs only until it is published."""
+        return self.root / "work" / f"run_id={run_id}"
+
+    def runs(self) -> list[Path]:
+        """Folders of all runs, complete or not, by (run_date, run_id)."""
+        return sorted(self.root.glob("runs/run_date=*/run_id=*"))
+
+    def point_to(self, pointer: Pointer) -> None:
+        """Publish: replace the pointer as a whole, then the convenience link beside it.
+
+        A crash between the two leaves both on whole runs; the next run mends the link.
+        """
+        record = {"run_date": pointer.run_date.isoformat(), "run_id": pointer.run_id, "path": pointer.path}
+        self.pointer_file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.pointer_file, json.dumps(record, indent=2) + "\n")
+        self._link(pointer)
+
+    def _link(self, pointer: Pointer) -> None:
+        link = self.pointer_file.parent / "current"
+        target = os.path.join("..", pointer.path)
+        if link.is_symlink() and os.readlink(link) == target:
+            return
+        fresh = link.with_name("current.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        os.replace(fresh, link)
+        sync_folder(link.parent)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store; the system frees it when the process dies, however it dies.
+
+        Raises:
+            StoreBusy: another run holds it.
+            UsageError: the store cannot be written to.
+        """
+        self._make_root()
+        holder = self.root / "holder.json"
+        try:
+            with FileLock(self.root / ".lock", timeout=0):
+                write_whole(holder, json.dumps(_holder()))
+                yield
+        except Timeout as error:
+            raise StoreBusy(
+                f"Another run holds the store {self.root}.",
+                expected="one run at a time",
+                found=_describe(holder),
+                todo="wait until it has ended; if it hangs, end that process, the lock goes with it",
+            ) from error
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"The store {self.root} cannot be written to.",
+                expected="a folder this user may write to",
+                found=str(error),
+                todo="choose another with --store, or mend its permissions or the disk",
+            ) from error
+
+
+@contextmanager
+def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
+    """Do a stage's work in a folder that appears whole or not at all.
+
+    Yields None where the folder already stands, else an empty one to work in; when the block ends well that is flushed
+    to disk, its seconds and the process's peak memory go to `record`, and it is renamed to `folder`. What a killed run
+    left is removed first.
+
+        with sealed_stage(run.folder / "prepared", run.record("prepare")) as work:
+            if work is not None:
+                ...
+    """
+    if folder.exists():
+        yield None
+        return
+    work = folder.with_name(folder.name + PARTIAL)
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    started = time.monotonic()
+    yield work
+    sync_tree(work)
+    write_record(record, time.monotonic() - started)
+    os.replace(work, folder)
+    sync_folder(folder.parent)
+
+
+def write_record(path: Path, seconds: float) -> None:
+    """Record what a stage took: wall seconds, and the peak memory of this process so far."""
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_kib // 1024}))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a small file so that a reader sees the old text or the new, also after a power cut."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    sync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to disk."""
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    _sync(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries (names) to disk."""
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _holder() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _describe(holder: Path) -> str:
+    try:
+        record = json.loads(holder.read_text())
+        return f"process {record['pid']} on {record['host']}, since {record['since']}"
+    except (OSError, ValueError, KeyError):
+        return "an unknown process"

@@ -1,0 +1,62 @@
+"""A run in a few lines of Markdown and a table of its metrics, for the Prefect page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHOWN = (
+    "ndcg@10",
+    "precision@10",
+    "recall@10",
+    "hit_rate@10",
+    "map@10",
+    "mrr",
+    "coverage@10",
+    "gini@10",
+    "rmse",
+    "mae",
+)
+
+
+def markdown(manifest: Mapping[str, Any]) -> str:
+    """The summary of a complete run."""
+    source, gate = manifest["input"], manifest["gate"]
+    lines = [
+        f"# Night of {manifest['run_date']}: {gate['verdict']}",
+        "",
+        *(f"- {reason}" for reason in gate["reasons"]),
+        "",
+        f"**Input** {source['dataset']} from `{source['origin']}` ({source['trust']})"
+        + (f", **stale**: {source['stale_reason']}" if source["stale_input"] else ""),
+        "",
+        f"{source['ratings']:,} ratings, {source['users']:,} users, {source['items']:,} items; "
+        f"{source['refused']:,} rows refused, {source['repeated']:,} repeated.",
+        "",
+        f"**Lists** {sum(manifest['sources'].values()):,} rows: "
+        + ", ".join(f"{count:,} {name}" for name, count in manifest["sources"].items()),
+        "",
+        f"Run `{manifest['run_id']}`",
+    ]
+    return "\n".join(lines)
+
+
+def metric_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """metric, value with its interval, and the baseline's value; of a manifest or an evaluation."""
+    baselines: dict[str, Any] = {}
+    for values in record["baselines"].values():
+        baselines |= values
+    return [
+        {
+            "metric": name,
+            "value": _with_interval(record["metrics"][name]),
+            "baseline": _with_interval(baselines[name]) if name in baselines else "",
+        }
+        for name in SHOWN
+        if name in record["metrics"]
+    ]
+
+
+def _with_interval(value: Mapping[str, float]) -> str:
+    bounds = f" [{value['low']:.4f}, {value['high']:.4f}]" if "low" in value else ""
+    return f"{value['value']:.4f}{bounds}"

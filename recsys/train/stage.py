@@ -1,0 +1,90 @@
+"""The stages that fit models. A model is judged on the split, and refitted on all ratings before it is published."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recsys.models.base import FitContext, Model, Ranker, Rater
+from recsys.models.registry import ranker, rater, settings_of
+from recsys.run import Run
+from recsys.store import sealed_stage
+
+log = logging.getLogger("recsys")
+
+Role = Literal["ranker", "rater"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model on disk."""
+
+    role: Role
+    name: str
+    folder: Path
+
+
+def fit(run: Run, role: Role) -> Fitted:
+    """Fit the run's ranker or rater on the training part, to be judged."""
+    fitted = fitted_on_split(run, role)
+    with sealed_stage(fitted.folder, run.record(f"train_{role}")) as folder:
+        if folder is not None:
+            settings = settings_of(fitted.name, run.config.models.get(fitted.name, {}))
+            model = model_class(fitted).fit(run.prepared.training_set("split"), settings, _context(run))
+            _save(model, folder, run)
+    log.info("train: %s %s is fitted on the training part", role, fitted.name)
+    return fitted
+
+
+def refit(run: Run, role: Role) -> Fitted:
+    """Fit the model that is published, on all ratings; with `train.refit` off it is the judged one."""
+    judged, published = fitted_on_split(run, role), fitted_on_all(run, role)
+    with sealed_stage(published.folder, run.record(f"refit_{role}")) as folder:
+        if folder is not None and run.config.train.refit:
+            settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
+            load = load_ranker if role == "ranker" else load_rater
+            model = load(judged, run).refit(run.prepared.training_set("all"), settings, _context(run))
+            _save(model, folder, run)
+        elif folder is not None:
+            shutil.copytree(judged.folder, folder, dirs_exist_ok=True)
+    log.info("train: %s %s is ready to be published", role, judged.name)
+    return published
+
+
+def fitted_on_split(run: Run, role: Role) -> Fitted:
+    """Where the judged model stands."""
+    return Fitted(role, getattr(run.config.train, role), run.work / "model" / role)
+
+
+def fitted_on_all(run: Run, role: Role) -> Fitted:
+    """Where the published model stands."""
+    return Fitted(role, getattr(run.config.train, role), run.folder / "model" / role)
+
+
+def model_class(fitted: Fitted) -> type[Model]:
+    """The class of a fitted model."""
+    return ranker(fitted.name) if fitted.role == "ranker" else rater(fitted.name)
+
+
+def load_ranker(fitted: Fitted, run: Run) -> Ranker:
+    """Load a fitted ranker under the run's id map."""
+    return ranker(fitted.name).load(fitted.folder, run.prepared.ids.sha256)
+
+
+def load_rater(fitted: Fitted, run: Run) -> Rater:
+    """Load a fitted rater under the run's id map."""
+    return rater(fitted.name).load(fitted.folder, run.prepared.ids.sha256)
+
+
+def _context(run: Run) -> FitContext:
+    return FitContext(run.config.seed, run.config.compute)
+
+
+def _save(model: Model, folder: Path, run: Run) -> None:
+    model.save(folder, run.prepared.ids.sha256)
+    if model.history():
+        (folder / "history.json").write_text(json.dumps(model.history(), indent=2))

@@ -1,0 +1,1 @@
+"""Prefect tasks: each logs, calls one function of the library and returns a handle."""

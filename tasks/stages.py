@@ -1,0 +1,89 @@
+"""The stages of a night as Prefect tasks.
+
+Handles travel between them, never data. A stage seals its own folder, so a task that runs again finds its work done;
+Prefect's own caching would only hash the handles once more (`NO_CACHE`). Nothing but the download is retried: a
+retry elsewhere would hide a defect.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from recsys.config import RunConfig
+from recsys.download.stage import open_run, source_may_come_back
+from recsys.evaluate import stage as evaluate_stage
+from recsys.evaluate.stage import Evaluation
+from recsys.prepare import stage as prepare_stage
+from recsys.prepare.prepared import Counts
+from recsys.publish import stage as publish_stage
+from recsys.publish.stage import Published
+from recsys.run import Run
+from recsys.score import stage as score_stage
+from recsys.train import stage as train_stage
+from recsys.train.stage import Fitted, Role
+
+
+async def _source_may_come_back(task: Any, task_run: Any, state: Any) -> bool:
+    return source_may_come_back(await state.aresult(raise_on_failure=False))
+
+
+@task(
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_source_may_come_back,
+    timeout_seconds=6 * 3600,
+)
+def download(config: RunConfig, run_date: date) -> Run:
+    """Take a snapshot of the ratings, and name the run by it."""
+    run = open_run(config, run_date)
+    get_run_logger().info("run %s of %s, ratings from %s", run.run_id, run_date, run.snapshot.origin)
+    return run
+
+
+@task(cache_policy=NO_CACHE)
+def prepare(run: Run) -> Counts:
+    """Read, check, split, filter and centre the ratings."""
+    return prepare_stage.prepare(run)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="fit-{role}")
+def fit(run: Run, role: Role) -> Fitted:
+    """Fit the model that is judged."""
+    return train_stage.fit(run, role)
+
+
+@task(cache_policy=NO_CACHE)
+def evaluate(run: Run) -> Evaluation:
+    """Measure the judged models on the hold-out."""
+    return evaluate_stage.evaluate(run)
+
+
+@task(cache_policy=NO_CACHE)
+def gate(evaluation: Evaluation) -> None:
+    """Stop a run that is worse than its baselines."""
+    evaluate_stage.require_promotion(evaluation)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="refit-{role}")
+def refit(run: Run, role: Role) -> Fitted:
+    """Fit the model that is published."""
+    return train_stage.refit(run, role)
+
+
+@task(cache_policy=NO_CACHE)
+def score(run: Run) -> int:
+    """Write the tables."""
+    return score_stage.score(run)
+
+
+@task(cache_policy=NO_CACHE)
+def publish(run: Run) -> Published:
+    """Check the tables, write the manifest, swap the pointer."""
+    return publish_stage.publish(run)
