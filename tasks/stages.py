@@ -12,10 +12,11 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
+from prefect.runtime import deployment
 
 from recsys.config import RunConfig
-from recsys.download.stage import open_run, source_may_come_back
+from recsys.download.stage import open_run
+from recsys.errors import SourceUnavailable
 from recsys.evaluate import stage as evaluate_stage
 from recsys.evaluate.stage import Evaluation
 from recsys.prepare import stage as prepare_stage
@@ -28,23 +29,22 @@ from recsys.train import stage as train_stage
 from recsys.train.stage import Fitted, Role
 
 
-async def _source_may_come_back(task: Any, task_run: Any, state: Any) -> bool:
-    return source_may_come_back(await state.aresult(raise_on_failure=False))
+async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> bool:
+    """A scheduled night waits for a host to come back; a person at a terminal is told at once."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, SourceUnavailable) and deployment.id is not None
 
 
 @task(
     cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_source_may_come_back,
-    timeout_seconds=6 * 3600,
+    retries=3,
+    retry_delay_seconds=[60, 300, 900],
+    retry_jitter_factor=0.2,
+    retry_condition_fn=_unattended_and_unreachable,
 )
 def download(config: RunConfig, run_date: date) -> Run:
     """Take a snapshot of the ratings, and name the run by it."""
-    run = open_run(config, run_date)
-    get_run_logger().info("run %s of %s, ratings from %s", run.run_id, run_date, run.snapshot.origin)
-    return run
+    return open_run(config, run_date)
 
 
 @task(cache_policy=NO_CACHE)

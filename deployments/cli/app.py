@@ -29,7 +29,7 @@ app.add_typer(published.show, name="show")
 
 
 def main() -> None:
-    """Run a command; a known failure is one message and its exit code, Ctrl-C is 130, the rest is a defect (1)."""
+    """Run a command; a known failure is one message and its exit code, the rest is a defect (1)."""
     sys.exit(_code_of(app))
 
 
@@ -39,11 +39,6 @@ def _code_of(command: Callable[[], object]) -> int:
     except RecsysError as known:
         error(str(known))
         return known.exit_code
-    except KeyboardInterrupt:
-        error(
-            "stopped by the keyboard; the published tables are as they were, the next run goes on after the last stage"
-        )
-        return 130
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0

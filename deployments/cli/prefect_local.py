@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +35,12 @@ def prefect_ready() -> Iterator[None]:
     import prefect.main  # noqa: F401  (sets logging up, so that the handlers below exist)
     from prefect.settings import get_current_settings
 
-    _warm_up()
     _silence_console()
     if get_current_settings().api.url:
         yield
         return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()
@@ -49,6 +49,9 @@ def prefect_ready() -> Iterator[None]:
     try:
         yield
     finally:
+        # What is still queued goes out before the server ends: else each sender waits out its own retries.
+        APILogWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)
         server.stop()
 
 
@@ -60,17 +63,6 @@ def _silence_console() -> None:
             if type(handler).__name__ == "PrefectConsoleHandler":
                 logger.removeHandler(handler)
     logging.getLogger("prefect").addHandler(logging.NullHandler())
-
-
-def _warm_up() -> None:
-    """Import TensorFlow (some seconds) in the background while the server starts: the other core is idle then."""
-    threading.Thread(target=_import_keras, daemon=True).start()
-
-
-def _import_keras() -> None:
-    from recsys.models.keras_backend import load_keras
-
-    load_keras()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from deployments.cli.console import result, show_progress, table
 from deployments.cli.options import Json, RunDate, Store, store_folder
 from deployments.cli.run import parse_date
+from recsys.errors import UsageError
 from recsys.store import MANIFEST
 from recsys.store import Store as RunStore
 
@@ -58,6 +59,10 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
     from recsys.published import PublishedRun
 
     root = store_folder(store)
+    if not root.is_dir():
+        raise UsageError(
+            f"There is no store {root}.", expected="a folder with runs", todo="name it with --store, or run `recsys run`"
+        )
     current = RunStore(root).current()
     rows = []
     for folder in RunStore(root).runs():

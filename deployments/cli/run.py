@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from deployments.cli.console import console, result, show_progress
+from deployments.cli.console import console, error, result, show_progress
 from deployments.cli.options import Config, Json, Mirror, Set, Store
 from recsys import config as configuration
 from recsys.config import RunConfig
 from recsys.errors import UsageError
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXAMPLE = """
 Example: `recsys run --dataset ml-1m --mirror /data/movielens --store /srv/recsys`
 
@@ -55,7 +57,11 @@ def run(
     given["columns"] = _columns(columns)
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
-    manifest = _run_flow(run_config)
+    try:
+        manifest = _run_flow(run_config)
+    except KeyboardInterrupt:
+        error("stopped by the keyboard; the published tables are as they were, the next run goes on after the last stage")
+        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result(manifest)
 
@@ -67,6 +73,7 @@ def _run_flow(config: RunConfig) -> dict[str, Any]:
     from deployments.cli.prefect_local import prefect_ready, quiet_defaults
 
     quiet_defaults()
+    _warm_up(config)
     with prefect_ready():
         from flows.nightly import nightly
         from recsys.run import read_manifest
@@ -75,6 +82,14 @@ def _run_flow(config: RunConfig) -> dict[str, Any]:
         manifest = read_manifest(published.folder)
     _tell(manifest, published.folder, published.current)
     return manifest
+
+
+def _warm_up(config: RunConfig) -> None:
+    """Import what the models need (TensorFlow takes seconds) while Prefect's server starts: a core is idle then."""
+    from recsys.models import registry
+
+    for model in (registry.ranker(config.train.ranker), registry.rater(config.train.rater)):
+        threading.Thread(target=model.warm_up, daemon=True).start()
 
 
 def _tell(manifest: dict[str, Any], folder: Path, current: bool) -> None:

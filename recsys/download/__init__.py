@@ -1,4 +1,4 @@
-"""The stage `download`: ratings from a public archive, a mirror, own files or the generator, as a snapshot that lies still."""
+"""The stage `download`: ratings of an archive, of own files or of the generator, as a snapshot that lies still."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def told(url: str) -> Iterator[None]:
 
 
 def check_status(url: str, response: httpx.Response) -> None:
-    """Let 200, 206 and 304 pass.
+    """Let 200, 206 and 304 pass; which of them was to come, the caller knows.
 
     Raises:
         Transient: a status that may be gone a moment later.

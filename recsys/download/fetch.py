@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 import recsys
 from recsys.config import DownloadConfig
 from recsys.download.addresses import redacted
 from recsys.download.failures import USE_MIRROR, Transient, WrongBytes
 from recsys.download.hashing import Digests, digest_file
-from recsys.download.partial import Partial, Validators
+from recsys.download.partial import NO_VALIDATORS, Partial, Validators
 from recsys.download.transfer import Wanted, transfer
 from recsys.errors import InputRefused, SourceUnavailable
 
@@ -65,6 +65,8 @@ def fetch(
     most = config.max_unpacked_mib * MIB  # whatever unpacks to less than the limit is itself smaller
     wanted = Wanted(url, pin.bytes if pin else None, pin.bytes if pin else most, known)
     partial = Partial(destination, url, pinned=pin is not None)
+    if pin is not None and destination.exists() and digest_file(destination) == pin:
+        return Fetched(destination, pin, NO_VALIDATORS)  # of a run that died before it used it
     with _client(config) as client:
         for last in (False, True) if pin else (True,):
             try:
@@ -120,7 +122,7 @@ def _worth_waiting(error: BaseException) -> bool:
 
 def _pause(backoff_s: float) -> Callable[[RetryCallState], float]:
     """Seconds to the next try: doubling, with jitter up to the first pause, and never less than the server asks for."""
-    doubling = wait_exponential_jitter(initial=backoff_s, max=LONGEST_PAUSE_S, jitter=backoff_s)
+    doubling = wait_exponential(multiplier=backoff_s, max=LONGEST_PAUSE_S) + wait_random(0, backoff_s)
 
     def pause(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

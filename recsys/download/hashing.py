@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from recsys.progress import track
 from recsys.ratings import ItemsFormat, RatingsFormat
@@ -43,13 +43,13 @@ class Hasher:
         return Digests(self.bytes, self._md5.hexdigest(), self._sha256.hexdigest())
 
 
-def blocks(file: BinaryIO) -> Iterator[bytes]:
+def blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The rest of an open file, block by block."""
     while block := file.read(BLOCK_BYTES):
         yield block
 
 
-def digest(file: BinaryIO) -> Digests:
+def digest(file: IO[bytes]) -> Digests:
     """The digests of an open file, from where it stands to its end."""
     hasher = Hasher()
     for block in blocks(file):

@@ -36,6 +36,9 @@ class Validators:
         return strong_etag or self.last_modified
 
 
+NO_VALIDATORS = Validators()
+
+
 class Partial:
     """`<destination>.partial` and a small record beside it, both left behind by a run that dies.
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 
 from recsys.download.failures import Transient, WrongBytes, check_status, told
-from recsys.download.hashing import BLOCK_BYTES
-from recsys.download.partial import Partial, Validators
+from recsys.download.partial import NO_VALIDATORS, Partial, Validators
 from recsys.errors import SourceUnavailable
 from recsys.progress import track
 
@@ -42,7 +40,7 @@ class Body:
 
     start: int
     total: int | None
-    validators: Validators = field(default_factory=Validators)
+    validators: Validators = NO_VALIDATORS
 
 
 def transfer(client: httpx.Client, wanted: Wanted, partial: Partial) -> Validators | None:
@@ -57,7 +55,7 @@ def transfer(client: httpx.Client, wanted: Wanted, partial: Partial) -> Validato
         SourceUnavailable: a retry is of no use.
     """
     if wanted.bytes is not None and partial.size == wanted.bytes:
-        return Validators()  # all of it came, and the process died before it was named
+        return NO_VALIDATORS  # all of it came, and the process died before it was named
     headers = PLAIN | _range_or_condition(wanted, partial)
     with told(wanted.url), client.stream("GET", wanted.url, headers=headers) as response:
         _stay_encrypted(wanted.url, response)
@@ -65,7 +63,7 @@ def transfer(client: httpx.Client, wanted: Wanted, partial: Partial) -> Validato
             partial.discard()
             raise Transient("the server does not have the rest of what was begun")
         check_status(wanted.url, response)
-        if response.status_code == HTTPStatus.NOT_MODIFIED:
+        if response.status_code == HTTPStatus.NOT_MODIFIED and wanted.known:
             return None
         body = _place(response, partial)
         _refuse_size(wanted, body.total)
@@ -73,7 +71,7 @@ def transfer(client: httpx.Client, wanted: Wanted, partial: Partial) -> Validato
         return body.validators
 
 
-def _range_or_condition(wanted: Wanted, partial: Partial) -> Mapping[str, str]:
+def _range_or_condition(wanted: Wanted, partial: Partial) -> dict[str, str]:
     return partial.range_headers() or (wanted.known.conditional() if wanted.known else {})
 
 
@@ -125,7 +123,7 @@ def _write(response: httpx.Response, body: Body, wanted: Wanted, partial: Partia
     size = body.start
     with partial.path.open("ab") as file, track(f"download {partial.destination.name}", expected, "bytes") as bar:
         bar.advance(size)
-        for block in response.iter_raw(BLOCK_BYTES):
+        for block in response.iter_raw():
             size += len(block)
             if size > wanted.most_bytes:
                 raise WrongBytes(f"more than {wanted.most_bytes:,} bytes, without an end")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from recsys.download.hashing import Hasher, blocks
 from recsys.errors import InputRefused, sample
@@ -29,7 +29,7 @@ class Member:
 
 
 def unpack(
-    archive: BinaryIO, name: str, folder: Path, wanted: Callable[[str], str | None], most_bytes: int
+    archive: IO[bytes], name: str, folder: Path, wanted: Callable[[str], str | None], most_bytes: int
 ) -> tuple[Member, ...]:
     """Write the wanted members of a zip archive into `folder`.
 
@@ -80,7 +80,7 @@ def _choose(name: str, infos: list[zipfile.ZipInfo], wanted: Callable[[str], str
 
 
 def _problem(info: zipfile.ZipInfo) -> str:
-    """Why a member is refused; empty where it is harmless. Checked as it stands in the archive, not as zipfile mends it."""
+    """Why a member is refused, by its name as it stands in the archive, not as zipfile mends it; empty: harmless."""
     name = info.orig_filename
     kind = stat.S_IFMT(info.external_attr >> 16)
     if not name or "\\" in name or "\0" in name:
@@ -96,11 +96,11 @@ def _problem(info: zipfile.ZipInfo) -> str:
     return "is encrypted" if info.flag_bits & 0x1 else ""
 
 
-def _write(source: Iterator[bytes] | BinaryIO, path: Path, most_bytes: int, bar: Bar) -> Member | None:
+def _write(source: IO[bytes], path: Path, most_bytes: int, bar: Bar) -> Member | None:
     """Write a member; None where it is larger than `most_bytes`. What its header says of its size is not relied on."""
     hasher = Hasher()
     with path.open("xb") as file:
-        for block in blocks(source):  # type: ignore[arg-type]
+        for block in blocks(source):
             if hasher.bytes + len(block) > most_bytes:
                 return None
             hasher.update(block)

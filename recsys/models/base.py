@@ -74,6 +74,10 @@ class Model(ABC):
     items: NDArray[np.int32]
 
     @classmethod
+    def warm_up(cls) -> None:
+        """Import what a fit will need and what takes seconds; safe to call from another thread."""
+
+    @classmethod
     @abstractmethod
     def fit(cls, training_set: TrainingSet, settings: Any, context: FitContext) -> Self:
         """Learn from a training set. Deterministic for equal input, settings, seed and library versions."""

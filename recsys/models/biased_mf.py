@@ -73,6 +73,11 @@ class BiasedMF(Rater):
     epochs: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
+    def warm_up(cls) -> None:
+        """Import TensorFlow."""
+        load_keras()
+
+    @classmethod
     def fit(cls, training_set: TrainingSet, settings: BiasedMFSettings, context: FitContext) -> Self:
         """Train on all but a validation slice, and keep the weights that predict the slice best.
 

@@ -30,7 +30,7 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise SourceUnavailable(f"{path} is not there.", todo="check the path, or whether the file moved") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputRefused(
             f"{path.name} cannot be read.",
             expected="a readable, complete file of the kind its name says",

@@ -16,26 +16,14 @@ from numpy.typing import NDArray
 
 from recsys.ratings import IdType, Scale
 from recsys.read import reasons, values
-from recsys.read.rows import Role, Rows
+from recsys.read.ids import IdColumn, IdCount, Verdict, is_blank, typed_ids
+from recsys.read.rows import Rows
 from recsys.tables import QUARANTINE
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 # A rating is on the scale when it is within this share of a step. A float32 near 100 is off by up to 4e-6, which is
 # 4e-5 of a step of 0.1; nobody means 3.9999 when they write it.
 STEP_TOLERANCE = 1e-4
-
-Verdict = tuple[NDArray[np.bool_], str]  # which values are refused, and why
-
-
-@dataclass(frozen=True)
-class IdCount:
-    """Ids that are there, and those among them that are not integers."""
-
-    present: int = 0
-    not_integer: int = 0
-
-    def __add__(self, other: IdCount) -> IdCount:
-        return IdCount(self.present + other.present, self.not_integer + other.not_integer)
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
     Args:
         kinds: the type of the user ids and of the item ids.
     """
-    users, items = _Ids(rows, "user", kinds[0]), _Ids(rows, "item", kinds[1])
+    users, items = IdColumn(rows, "user", kinds[0]), IdColumn(rows, "item", kinds[1])
     faults = _Faults(len(rows))
     for ids in (users, items):
         faults.add(ids.verdicts(), ids.codes)
@@ -92,15 +80,6 @@ def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
     )  # fmt: skip
 
 
-def typed_ids(texts: pa.Array, kind: IdType) -> tuple[pa.Array, NDArray[np.bool_]]:
-    """The ids in their type, and which texts are ids of that type; the others become 0 or stay as they are."""
-    if kind == "string":
-        return texts, ~_is_blank(texts)
-    fit = values.is_integer(texts)
-    numbers = pc.if_else(pa.array(fit), values.trimmed(texts), "0")
-    return numbers.cast(pa.int64()), fit
-
-
 class _Faults:
     """The first reason to refuse each row. `code`: (n,) uint8, 0 for a valid row, else a position in `reasons`."""
 
@@ -117,52 +96,13 @@ class _Faults:
                 self.reasons.append(reason)
 
 
-class _Ids:
-    """An id column by its distinct texts."""
-
-    def __init__(self, rows: Rows, role: Role, kind: IdType) -> None:
-        column = rows.columns[role]
-        self.role, self.kind = role, kind
-        self.declared_text = role in rows.declared_text
-        self.codes: NDArray[np.int32] = column.indices.to_numpy()
-        self.texts = column.dictionary
-        self.missing = _is_blank(self.texts)
-        self.ids, self.fit = typed_ids(self.texts, kind)
-
-    def verdicts(self) -> list[Verdict]:
-        missing = (self.missing, reasons.id_missing(self.role))
-        return [missing, (~self.fit, reasons.id_not_integer(self.role))]
-
-    def count(self) -> IdCount:
-        rows_of = np.bincount(self.codes, minlength=len(self.texts))
-        present = int(rows_of[~self.missing].sum())
-        if self.declared_text:
-            return IdCount(present, present)
-        integer = self.fit if self.kind == "integer" else values.is_integer(self.texts)
-        return IdCount(present, present - int(rows_of[integer].sum()))
-
-    def kept(self, good: NDArray[np.bool_]) -> tuple[pa.Array, NDArray[np.int32]]:
-        """The ids of the good rows and the rows' positions in them."""
-        codes = self.codes[good]
-        used = np.bincount(codes, minlength=len(self.ids)) > 0
-        if used.all():
-            return self.ids, codes
-        position = (np.cumsum(used) - 1).astype(np.int32)
-        return self.ids.filter(pa.array(used)), position[codes]
-
-
-def _is_blank(texts: pa.Array) -> NDArray[np.bool_]:
-    blank: NDArray[np.bool_] = pc.equal(values.trimmed(texts), "").to_numpy(zero_copy_only=False)
-    return blank
-
-
 def _ratings(column: pa.Array, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.int32], list[Verdict]]:
     """The distinct ratings, the position in them of each row's, and the verdicts on them."""
     distinct, codes = column.dictionary, column.indices.to_numpy()
     missing = _is_null(distinct)
     if pa.types.is_string(distinct.type):
         texts = pc.fill_null(distinct, "")
-        missing |= _is_blank(texts)
+        missing |= is_blank(texts)
         rating, known = values.numbers(texts)
     else:
         rating = np.array(pc.fill_null(distinct, 0.0).to_numpy(zero_copy_only=False))
@@ -198,7 +138,7 @@ def _timestamps(column: pa.Array | None) -> tuple[NDArray[np.int64] | None, list
         texts = pc.fill_null(column, "")
         seconds, known = values.seconds(texts)
         if not known.all():
-            missing |= _is_blank(texts)
+            missing |= is_blank(texts)
     else:
         seconds, known = _whole_seconds(pc.fill_null(column, 0).to_numpy(zero_copy_only=False))
     return seconds, [
@@ -219,7 +159,7 @@ def _is_null(column: pa.Array) -> NDArray[np.bool_]:
     return np.array(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _seen(rows: Rows, users: _Ids, items: _Ids, bad: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
+def _seen(rows: Rows, users: IdColumn, items: IdColumn, bad: NDArray[np.int64]) -> tuple[pa.Array, pa.Array]:
     """The typed ids of the refused rows whose ids can both be read."""
     pairs = []
     for ids, broken in ((users, [row.user_id for row in rows.refused]), (items, [row.item_id for row in rows.refused])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -103,6 +104,8 @@ def _read_csv(
 ) -> pa.Table:
     """All of the text as one chunk: blank lines left out, no text taken for a null or a number."""
     delimiter = layout.delimiter if len(layout.delimiter) == 1 else UNIT
+    if text.startswith(BOM_UTF8):  # part of an id, as this is no start of a file: hidden from the parser, which skips it
+        text = b"\n" + text
     return pa.csv.read_csv(
         pa.BufferReader(text),
         read_options=pa.csv.ReadOptions(

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.ratings import Ratings
-from recsys.read.check import IdCount, Part
+from recsys.read.check import Part
+from recsys.read.ids import IdCount
 from recsys.tables import QUARANTINE
 
 

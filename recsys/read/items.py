@@ -14,7 +14,7 @@ from recsys.errors import InputRefused, SourceUnavailable
 from recsys.progress import track
 from recsys.ratings import IdType, ItemsFormat, Snapshot
 from recsys.read.blocks import BLOCK_BYTES, file_bytes, readable
-from recsys.read.check import typed_ids
+from recsys.read.ids import typed_ids
 from recsys.read.layout import Layout, locate, text_blocks
 from recsys.read.lines import split
 from recsys.read.parquet import is_parquet

@@ -53,11 +53,12 @@ def locate(path: Path, names: Sequence[str], columns: Mapping[_Key, str]) -> dic
     Raises:
         InputRefused: a name is not there, or stands there twice.
     """
-    wrong = [name for name in columns.values() if names.count(name) != 1]
+    asked = list(columns.values())
+    wrong = [name for name in asked if names.count(name) != 1 or asked.count(name) != 1]
     if wrong:
         raise InputRefused(
             f"{path.name} has not one column of each name: {sample(wrong)}.",
-            expected=f"columns {sample(columns.values())}",
+            expected=f"different columns {sample(asked)}",
             found=f"columns {sample(names, 20)}",
             todo="name the columns with --columns user=...,item=...,rating=..., or check the file's delimiter",
         )

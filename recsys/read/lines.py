@@ -100,7 +100,8 @@ def _not_utf8(lines: Lines) -> NDArray[np.int64]:
 
 def _with_inner_return(lines: Lines) -> NDArray[np.int64]:
     """A carriage return that ends no line: parsers would start a new row there."""
-    if lines.block.count(b"\r") == lines.block.count(b"\r\n"):
+    block = lines.block
+    if b"\r" not in block or block.count(b"\r") == block.count(b"\r\n"):
         return np.zeros(0, np.int64)
     returns = np.flatnonzero(lines.codes == _RETURN)
     return lines.at(returns[lines.codes[returns + 1] != _NEWLINE])
@@ -115,8 +116,10 @@ def _misquoted(lines: Lines, delimiter: bytes) -> list[tuple[str, NDArray[np.int
     if b'"' not in lines.block:
         return []
     quotes = np.flatnonzero(lines.codes == _QUOTE)
-    line = lines.at(quotes)
-    opens = (np.arange(len(quotes)) - np.searchsorted(line, line)) % 2 == 0
+    before_line = np.searchsorted(quotes, lines.starts)
+    in_line = np.diff(before_line, append=len(quotes))
+    line = np.repeat(np.arange(len(in_line)), in_line)
+    opens = (np.arange(len(quotes)) - np.repeat(before_line, in_line)) % 2 == 0
     last = np.append(line[1:] != line[:-1], True)
     beside = np.zeros(256, bool)
     beside[[_NEWLINE, _RETURN, _QUOTE, delimiter[0]]] = True

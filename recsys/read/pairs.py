@@ -13,7 +13,7 @@ from recsys.progress import track
 from recsys.ratings import RatingsFormat
 from recsys.read import delimited, parquet, reasons
 from recsys.read.blocks import BLOCK_BYTES, file_bytes
-from recsys.read.check import typed_ids
+from recsys.read.ids import typed_ids
 from recsys.read.rows import Columns, Role, Rows
 from recsys.read.values import is_integer
 

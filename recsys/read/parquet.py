@@ -76,12 +76,17 @@ class Batch:
             ) from error
 
     def _locate(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
-        values = self.batch.take(pa.array(rows)).to_pylist()
-        return rows + self.first, [",".join(map(_shown, row.values()))[:MAX_TEXT] for row in values]
+        taken = self.batch.take(pa.array(rows))
+        fields = [_shown(taken[name]).to_pylist() for name in self.columns.values()]
+        return rows + self.first, [",".join(row)[:MAX_TEXT] for row in zip(*fields, strict=True)]
 
 
-def _shown(value: object) -> str:
-    return "" if value is None else str(value)
+def _shown(column: pa.Array) -> pa.Array:
+    """As strings for a person, nulls empty, moments in UTC."""
+    column = _plain(column)
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp(column.type.unit))
+    return pc.fill_null(_texts(column) if _is_text(column.type) else column.cast(pa.string()), "")
 
 
 def _is_integer(kind: pa.DataType) -> bool:
@@ -133,8 +138,11 @@ def _timestamps(column: pa.Array) -> pa.Array:
         return column.cast(pa.float64())
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
-    per_second = _TICKS[column.type.unit] if pa.types.is_timestamp(column.type) else 1
-    return pc.divide(column.cast(pa.int64()), per_second)
+    if pa.types.is_timestamp(column.type):
+        return pc.divide(column.cast(pa.int64()), _TICKS[column.type.unit])
+    if not (_is_integer(column.type) or pa.types.is_decimal(column.type) or pa.types.is_null(column.type)):
+        raise pa.ArrowTypeError(f"{column.type} is no time")
+    return column.cast(pa.int64())
 
 
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

@@ -16,13 +16,15 @@ from recsys.progress import Bar, track
 from recsys.ratings import IdType, Ratings, Scale, Snapshot
 from recsys.read import delimited, parquet
 from recsys.read.blocks import BLOCK_BYTES, file_bytes
-from recsys.read.check import IdCount, Part, check
+from recsys.read.check import Part, check
 from recsys.read.gather import Gathered
+from recsys.read.ids import IdCount
 from recsys.read.refusals import is_too_many, refuse_unfit, too_many
 from recsys.read.rows import Columns, Job
 
 MOST_REFUSED = 1_000_000  # refused rows are Python objects for a while: 1 million hold about 300 MB
 MOST_INTEGER_SLACK = 0.5  # whatever share of bad rows is allowed, ids that are mostly no integers are strings
+GUESS_BYTES = 1 << 20  # 40,000 rows show well enough what ids look like
 
 Kinds = tuple[IdType, IdType]
 
@@ -62,12 +64,12 @@ class _Source:
     threads: int
 
     def first_kinds(self) -> Kinds:
-        """The id types as the first block with ids has them; a guess, which the whole input confirms or corrects."""
-        counts = (IdCount(), IdCount())
-        with closing(self._jobs(_Silent())) as jobs:
-            while not counts[0].present and (job := next(jobs, None)):
-                counts = self._check(job, ("integer", "integer")).counts
-        return _kinds(counts, self.config)
+        """The id types as the first rows suggest them; a guess, which the whole input confirms or corrects."""
+        guessed = Gathered()
+        with closing(self._jobs(_Silent(), min(self.block_bytes, GUESS_BYTES))) as jobs:
+            while not guessed.rows and (job := next(jobs, None)):
+                guessed.add(self._check(job, ("integer", "integer")))
+        return _kinds(guessed.counts, self.config)
 
     def gather(self, kinds: Kinds) -> Gathered:
         """All blocks.
@@ -88,22 +90,22 @@ class _Source:
         """The rows are refused for good: not only because their ids were taken for integers."""
         return is_too_many(gathered, self.config) and _kinds(gathered.counts, self.config) == kinds
 
-    def _jobs(self, bar: Bar) -> Generator[Job, None, None]:
+    def _jobs(self, bar: Bar, size: int) -> Generator[Job, None, None]:
         form = self.snapshot.ratings_format
         columns: Columns = {"user": form.user, "item": form.item, "rating": form.rating}
         if form.timestamp is not None:
             columns["timestamp"] = form.timestamp
         for path in map(Path, self.snapshot.ratings):
             if parquet.is_parquet(path):
-                yield from parquet.jobs(path, columns, self.block_bytes, bar)
+                yield from parquet.jobs(path, columns, size, bar)
             else:
-                yield from delimited.jobs(path, form, columns, self.block_bytes, bar)
+                yield from delimited.jobs(path, form, columns, size, bar)
 
     def _parts(self, kinds: Kinds, bar: Bar) -> Generator[Part, None, None]:
         """The checked blocks in the order of the input, at most threads + 1 of them under way."""
         with ThreadPoolExecutor(self.threads) as pool:
             waiting: deque[Future[Part]] = deque()
-            for job in self._jobs(bar):
+            for job in self._jobs(bar, self.block_bytes):
                 waiting.append(pool.submit(self._check, job, kinds))
                 if len(waiting) > self.threads:
                     yield waiting.popleft().result()

@@ -54,7 +54,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 }
 REFUSING_VERDICTS = ("refuse", "fail", "reject", "closed", "false")  # a refused run is never published
 UNNAMED_ALLOWED = frozenset({"manifest.json"})  # a manifest cannot hold its own hash
-REQUIRED_IN_RUN = ("evaluation.json", "report/index.html", "prepared", "model")
+REQUIRED_IN_RUN = ("evaluation.json", "prepared", "model")  # report/index.html joins with the HTML report
 REQUIRED_TABLES = ("recommendations", "popular_items")
 TABLES = (*REQUIRED_TABLES, "similar_items", "item_embeddings", "user_embeddings", "quarantine")
 SOURCES = ("model", "fold_in", "popular")
@@ -68,7 +68,7 @@ RULES: dict[str, str] = {
     "pointer": "published/CURRENT.json is a JSON object with run_date, run_id and path",
     "pointer_folder": "the pointer's path is the folder runs/run_date=<date>/run_id=<id> of this store",
     "pointer_current": "published/current is a symlink to the pointer's folder",
-    "run_complete": "the run's folder holds its evaluation, report, prepared and model",
+    "run_complete": "the run's folder holds its evaluation, prepared and model",
     "evaluation_json": "evaluation.json is a JSON object of strict JSON",
     "manifest": "manifest.json is a JSON object of strict JSON",
     "manifest_keys": "the manifest has every key the contract names, filled",

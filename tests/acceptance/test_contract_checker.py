@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -359,7 +360,7 @@ MUTATIONS: list[tuple[str, Mutation, set[str]]] = [
     ("pointer_folder", pointer(path="runs/nowhere"), {"pointer_current", "manifest"}),
     ("pointer_current", after(copy_current), set()),
     ("pointer_current", after(point_current_elsewhere), set()),
-    ("run_complete", before_manifest(lambda d: (d.folder / "report" / "index.html").unlink()), set()),
+    ("run_complete", before_manifest(lambda d: shutil.rmtree(d.folder / "prepared")), set()),
     ("evaluation_json", before_manifest(lambda d: d.write_text("evaluation.json", '{"rmse": NaN}')), set()),
     ("manifest", after(lambda d: d.write_text("manifest.json", '{"schema_version": 1')), set()),
     ("manifest", after(lambda d: (d.folder / "manifest.json").unlink()), set()),

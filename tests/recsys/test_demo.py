@@ -82,12 +82,14 @@ def check_valid(table: Table, size: DemoConfig) -> None:
     pairs = np.unique(np.stack((table.user, table.item)), axis=1)
     assert pairs.shape[1] == len(table.rating) == size.ratings
     np.testing.assert_array_equal(np.unique(table.user), np.arange(1, size.users + 1))
-    assert table.item.min() >= 1 and table.item.max() <= size.items
+    assert table.item.min() >= 1
+    assert table.item.max() <= size.items
     assert set(np.unique(table.rating * 2)) <= set(range(1, 11))
     assert np.all(np.diff(table.user) >= 0)
     assert np.all(np.diff(table.timestamp)[np.diff(table.user) == 0] > 0)
     years = table.timestamp.astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
-    assert years.min() >= 1996 and years.max() <= 2024
+    assert years.min() >= 1996
+    assert years.max() <= 2024
 
 
 def test_default_is_valid(table: Table) -> None:
@@ -99,10 +101,12 @@ def test_files_are_written_as_movielens_writes_them(folder: Path) -> None:
     assert [path.name for path in sorted(folder.iterdir())] == ["items.csv", "ratings-00000.csv"]
     lines = parts(folder)[0].read_bytes().split(b"\n")
     assert lines[0].decode() == HEADER
-    assert lines[-1] == b"" and len(lines) == DEFAULT.ratings + 2
+    assert lines[-1] == b""
+    assert len(lines) == DEFAULT.ratings + 2
     user, item, rating, timestamp = lines[1].decode().split(",")
     assert (user, rating) == ("1", f"{float(rating):.1f}")
-    assert item.isdecimal() and timestamp.isdecimal()
+    assert item.isdecimal()
+    assert timestamp.isdecimal()
 
 
 def test_items_have_unique_titles_years_and_one_to_three_genres(folder: Path) -> None:
@@ -335,7 +339,8 @@ def test_alias_tables_hold_the_distribution(weights: list[int]) -> None:
 
 def test_bell_is_nearly_normal() -> None:
     values = Bits(1, 2).bell(100_000) / BELL_STD
-    assert abs(values.mean()) < 0.02 and abs(values.std() - 1) < 0.01
+    assert abs(values.mean()) < 0.02
+    assert abs(values.std() - 1) < 0.01
     assert abs((np.abs(values) < 1.96).mean() - 0.95) < 0.01
 
 

@@ -1,0 +1,53 @@
+# One command an intent. Every target makes the environment it needs in .venv, from pinned versions.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test test-slow check fix bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/ -/'
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, found %d.%d; name one: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv .venv
+
+.venv/.run: requirements/run.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+setup: .venv/.dev  ## make the environment, with what tests and checks need
+
+run: .venv/.run  ## one night on the generated dataset `demo`, into ./store
+	$(BIN)/recsys run
+
+test: .venv/.dev  ## all tests but the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.dev  ## the slow tests too
+	$(BIN)/python -m pytest -m ""
+
+check: .venv/.dev  ## formatter, linter, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: .venv/.dev  ## let formatter and linter mend what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev  ## the night on real ratings, measured; RECSYS_MIRROR names the folder with the archives
+	$(BIN)/python -m benchmarks.night
+
+lock:  ## pin the newest versions that pyproject.toml allows; needs uv
+	uv pip compile --universal --python-version 3.11 --extra cpu --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/run.txt
+	uv pip compile --universal --python-version 3.11 --extra cpu --group dev --no-header --no-annotate --no-emit-index-url -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+clean:  ## remove the environment and all caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,0 +1,122 @@
+"""A Prefect server for the whole session, and the command line as other programs call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("RECSYS_TEST_DATA", ROOT.parent / "shared" / "data"))
+RECSYS = Path(sys.executable).with_name("recsys")
+START_S = 90  # of a Prefect server on a busy machine; 7 s on an idle one
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder with real MovieLens archives; tests that need them are skipped where there is none."""
+    if not (DATA / "ml-100k.zip").exists():
+        pytest.skip(f"no MovieLens archives in {DATA}; name their folder with RECSYS_TEST_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's own folder, away from the user's."""
+    return tmp_path_factory.mktemp("prefect-home")
+
+
+@pytest.fixture(scope="session")
+def no_server_env(prefect_home: Path) -> dict[str, str]:
+    """An environment in which no Prefect server is set up and nothing of this project is."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "RECSYS_"))}
+    return kept | {"PREFECT_HOME": str(prefect_home), "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(no_server_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API address of a real Prefect server on SQLite; stopped at the end."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    env = no_server_env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    log = (tmp_path_factory.mktemp("prefect-server") / "log").open("w")
+    command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        _wait_for(url, process, Path(log.name))
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def server_env(no_server_env: dict[str, str], prefect_server: str) -> dict[str, str]:
+    """An environment in which the session's Prefect server is set up."""
+    return no_server_env | {"PREFECT_API_URL": prefect_server}
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call of the command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Called]
+
+
+@pytest.fixture(scope="session")
+def cli(server_env: dict[str, str]) -> Cli:
+    """cli("run", "--store", store, code=0): call `recsys` and check its exit code."""
+
+    def call(*arguments: object, code: int = 0, env: dict[str, str] | None = None, timeout: float = 240) -> Called:
+        done = subprocess.run(
+            [str(RECSYS), *map(str, arguments)],
+            env=server_env | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == code, f"exit {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
+        return Called(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the Prefect server ended: {log.read_text()[-2000:]}")
+        try:
+            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise RuntimeError(f"no Prefect server after {START_S} s: {log.read_text()[-2000:]}")

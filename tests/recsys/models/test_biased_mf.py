@@ -1,0 +1,138 @@
+"""The biased matrix factorisation: what it learns, how it stops, and that the same night twice is the same."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_contract import CONTEXT, ID_MAP, all_pairs, example_training_set, training_set_of
+from numpy.testing import assert_allclose, assert_array_equal
+
+from recsys.errors import UsageError
+from recsys.models.biased_mf import BiasedMF, BiasedMFSettings
+from recsys.models.means import MeansOnly, MeansSettings
+
+SMALL = BiasedMFSettings(epochs=2, embedding_size=4)
+
+
+def planted(n_users=120, n_items=60, rank=2, seed=5):
+    """Full low-rank ratings around 3 with biases, and a mask of the pairs to learn from."""
+    rng = np.random.default_rng(seed)
+    full = 3 + rng.normal(0, 0.4, (n_users, 1)) + rng.normal(0, 0.4, (1, n_items))
+    full = full + rng.normal(0, 1, (n_users, rank)) @ rng.normal(0, 0.7, (rank, n_items))
+    return full, rng.random(full.shape) < 0.5
+
+
+def rmse(model, full, where):
+    user, item = (index.astype(np.int32) for index in np.nonzero(where))
+    return float(np.sqrt(np.mean((model.predict(user, item) - full[user, item]) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def learned():
+    full, shown = planted()
+    training_set = training_set_of(np.where(shown, full, np.nan))
+    settings = BiasedMFSettings(epochs=12, embedding_size=4, learning_rate=0.03, reg=0.02)
+    return full, shown, training_set, settings, BiasedMF.fit(training_set, settings, CONTEXT)
+
+
+class TestLearning:
+    def test_it_finds_planted_factors_that_means_cannot(self, learned):
+        full, shown, training_set, _, model = learned
+        means = MeansOnly.fit(training_set, MeansSettings(), CONTEXT)
+        assert rmse(means, full, ~shown) > 0.9
+        assert rmse(model, full, ~shown) < 0.5
+
+    def test_history_tells_losses_by_epoch(self, learned):
+        *_, model = learned
+        history = model.history()
+        assert [figures["epoch"] for figures in history] == list(range(1, len(history) + 1))
+        assert history[-1]["loss"] < history[0]["loss"]
+        assert 1 <= model.best_epoch <= len(history) <= 12
+
+    def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss(self, learned):
+        *_, model = learned
+        validation = [figures["validation_loss"] for figures in model.history()]
+        assert validation[model.best_epoch - 1] <= min(validation) + 1e-5  # LEAST_GAIN
+
+    def test_a_prediction_is_the_sum_of_its_parts(self, learned):
+        _, _, training_set, _, model = learned
+        user, item = 7, 11
+        expected = (
+            model.overall
+            + float(model.user_bias[user])
+            + float(model.item_bias[item])
+            + float(model.user_factors[user].astype(float) @ model.item_factors[item].astype(float))
+        )
+        predicted = model.predict(np.array([user], np.int32), np.array([training_set.items[item]], np.int32))
+        assert_allclose(predicted, [expected], rtol=1e-6)
+
+    def test_a_refit_trains_the_best_number_of_epochs_on_everything(self, learned):
+        full, shown, training_set, settings, model = learned
+        refitted = model.refit(training_set, settings, CONTEXT)
+        assert len(refitted.history()) == refitted.best_epoch == model.best_epoch
+        assert all("validation_loss" not in figures for figures in refitted.history())
+        assert rmse(refitted, full, ~shown) < 0.5
+
+    def test_items_not_kept_and_users_not_trained_are_nan(self):
+        training_set = example_training_set()
+        model = BiasedMF.fit(training_set, SMALL, CONTEXT)
+        user, item = all_pairs(training_set)
+        known = (user >= 0) & (item >= 0) & training_set.trained[user] & (training_set.column_of[item] >= 0)
+        assert_array_equal(np.isnan(model.predict(user, item)), ~known)
+        assert 0 < known.sum() < len(known)
+
+
+class TestDivergence:
+    @pytest.mark.parametrize("validation_fraction", [0.0, 0.2])
+    def test_a_huge_learning_rate_is_refused(self, validation_fraction):
+        settings = BiasedMFSettings(
+            epochs=3, embedding_size=4, learning_rate=1e30, validation_fraction=validation_fraction
+        )
+        with pytest.raises(UsageError, match="diverged") as refusal:
+            BiasedMF.fit(example_training_set(), settings, CONTEXT)
+        assert "learning_rate" in refusal.value.todo
+
+    def test_a_rating_that_is_no_number_is_refused(self):
+        training_set = example_training_set()
+        training_set.ratings.data[3] = np.nan
+        with pytest.raises(UsageError, match="diverged"):
+            BiasedMF.fit(training_set, SMALL.model_copy(update={"validation_fraction": 0.0}), CONTEXT)
+
+
+# In a process of its own: load the saved model, fit a new one with other threads, and print hashes of what both predict.
+ELSEWHERE = """
+import hashlib, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from model_contract import ID_MAP, all_pairs, example_training_set
+from recsys.config import ComputeConfig
+from recsys.models.base import FitContext
+from recsys.models.registry import rater, settings_of
+training_set = example_training_set()
+pairs = all_pairs(training_set)
+context = FitContext(3, ComputeConfig(threads=int(sys.argv[3])))
+settings = settings_of("biased_mf", {"epochs": 2, "embedding_size": 32})
+loaded = rater("biased_mf").load(Path(sys.argv[2]), ID_MAP)
+fitted = rater("biased_mf").fit(training_set, settings, context)
+print("DIGESTS", *(hashlib.sha256(model.predict(*pairs).tobytes()).hexdigest() for model in (loaded, fitted)))
+"""
+
+
+def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_path):
+    training_set = example_training_set()
+    model = BiasedMF.fit(training_set, BiasedMFSettings(epochs=2, embedding_size=32), CONTEXT)
+    model.save(tmp_path, ID_MAP)
+    assert (tmp_path / "model.keras").exists()
+    assert json.loads((tmp_path / "model.json").read_text())["best_epoch"] == model.best_epoch
+    own = hashlib.sha256(model.predict(*all_pairs(training_set)).tobytes()).hexdigest()
+
+    here, threads = str(Path(__file__).parent), "4"
+    command = [sys.executable, "-c", ELSEWHERE, here, str(tmp_path), threads]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("DIGESTS"))
+    assert printed == [own, own]

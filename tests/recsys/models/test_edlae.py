@@ -1,0 +1,214 @@
+"""EDLAE against its formula, against a regression an item, against the masked training it stands for, and EASE."""
+
+import itertools
+
+import numpy as np
+import pytest
+from model_contract import COMPUTE, CONTEXT, example_training_set, histories_of, training_set_of
+from numpy.testing import assert_allclose, assert_array_equal
+
+from recsys.compute import MIB
+from recsys.config import ComputeConfig
+from recsys.errors import UsageError
+from recsys.models import edlae
+from recsys.models.base import FitContext
+from recsys.models.cooccurrence import upper_gram
+from recsys.models.edlae import Edlae, EdlaeSettings, check_memory, largest_catalogue
+
+
+def binary_users(n_users, n_items, seed=0, share=0.4):
+    """(n_users, n_items) of 0 and 1; every item has a user."""
+    rng = np.random.default_rng(seed)
+    x = (rng.random((n_users, n_items)) < share).astype(float)
+    x[np.arange(n_items) % n_users, np.arange(n_items)] = 1.0
+    return x
+
+
+def fit(x, **settings):
+    training_set = training_set_of(np.where(x > 0, 3.0, np.nan))
+    return Edlae.fit(training_set, EdlaeSettings(**settings), CONTEXT), training_set
+
+
+def dense_formula(x, reg, dropout):
+    """Steck 2020: C = (G + L)^-1 with L = p / (1 - p) diag(G) + reg I; B = I - C diag(1 / diag(C))."""
+    gram = x.T @ x
+    inverse = np.linalg.inv(gram + np.diag(dropout / (1 - dropout) * np.diag(gram) + reg))
+    return np.eye(len(gram)) - inverse / np.diag(inverse)[None, :]
+
+
+def regression_by_item(x, reg, dropout):
+    """Column i: ridge regression of item i on the others, by least squares on rows appended for the penalty."""
+    n_items = x.shape[1]
+    penalty = np.sqrt(dropout / (1 - dropout) * x.sum(axis=0) + reg)
+    weights = np.zeros((n_items, n_items))
+    for item in range(n_items):
+        others = np.delete(np.arange(n_items), item)
+        left = np.vstack([x[:, others], np.diag(penalty[others])])
+        right = np.concatenate([x[:, item], np.zeros(n_items - 1)])
+        weights[others, item] = np.linalg.lstsq(left, right, rcond=None)[0]
+    return weights
+
+
+def masked_training(x, reg, dropout):
+    """The training the closed form stands for: every mask of a user's row, weighted by its probability."""
+    n_items = x.shape[1]
+    inputs, targets, chances = [], [], []
+    for mask in itertools.product([0.0, 1.0], repeat=n_items):
+        kept = np.array(mask)
+        inputs.append(x * kept / (1 - dropout))
+        targets.append(x)
+        chances.append(np.full(len(x), dropout ** (n_items - kept.sum()) * (1 - dropout) ** kept.sum()))
+    root = np.sqrt(np.concatenate(chances))[:, None]
+    inputs, targets = np.concatenate(inputs) * root, np.concatenate(targets) * root
+    weights = np.zeros((n_items, n_items))
+    for item in range(n_items):
+        others = np.delete(np.arange(n_items), item)
+        left = np.vstack([inputs[:, others], np.sqrt(reg) * np.eye(n_items - 1)])
+        right = np.concatenate([targets[:, item], np.zeros(n_items - 1)])
+        weights[others, item] = np.linalg.lstsq(left, right, rcond=None)[0]
+    return weights
+
+
+class TestWeights:
+    @pytest.mark.parametrize(("reg", "dropout"), [(0.5, 0.0), (3.0, 0.2), (20.0, 0.5), (1.0, 0.9)])
+    def test_weights_are_the_dense_formula(self, reg, dropout):
+        x = binary_users(30, 12)
+        model, _ = fit(x, reg=reg, dropout=dropout)
+        assert_allclose(model.weights, dense_formula(x, reg, dropout), rtol=1e-5, atol=1e-7)
+        assert model.weights.dtype == np.float32
+        assert model.weights.flags.c_contiguous
+
+    @pytest.mark.parametrize(("reg", "dropout"), [(0.5, 0.0), (3.0, 0.3)])
+    def test_each_column_is_the_ridge_regression_of_its_item_on_the_others(self, reg, dropout):
+        x = binary_users(25, 9, seed=1)
+        model, _ = fit(x, reg=reg, dropout=dropout)
+        assert_allclose(model.weights, regression_by_item(x, reg, dropout), rtol=1e-5, atol=1e-6)
+
+    def test_the_closed_form_is_the_masked_training(self):
+        x = binary_users(8, 5, seed=2, share=0.6)
+        model, _ = fit(x, reg=0.7, dropout=0.4)
+        assert_allclose(model.weights, masked_training(x, reg=0.7, dropout=0.4), rtol=1e-5, atol=1e-6)
+
+    def test_without_dropout_it_is_ease_under_its_constraint(self):
+        """min |X - X B|^2 + reg |B|^2 with B[i, i] = 0, by the Lagrange system of each column."""
+        x, reg = binary_users(7, 4, seed=3, share=0.6), 0.8
+        model, _ = fit(x, reg=reg, dropout=0.0)
+        gram, n = x.T @ x, x.shape[1]
+        for item in range(n):
+            unit = np.eye(n)[item]
+            system = np.block([[gram + reg * np.eye(n), unit[:, None]], [unit[None, :], np.zeros((1, 1))]])
+            solution = np.linalg.solve(system, np.append(gram[:, item], 0.0))
+            assert_allclose(model.weights[:, item], solution[:n], rtol=1e-5, atol=1e-6)
+
+    def test_the_diagonal_is_zero_and_the_weights_are_not_symmetric(self):
+        x = binary_users(30, 12)
+        model, _ = fit(x, reg=1.0, dropout=0.5)
+        assert_array_equal(model.weights.diagonal(), 0)
+        assert not np.allclose(model.weights, model.weights.T, rtol=1e-2)
+
+    def test_tiles_do_not_matter(self):
+        x = binary_users(40, 23)
+        gram = x.T @ x + np.eye(23)
+        inverse = np.triu(np.linalg.inv(gram))
+        whole = edlae._weights(inverse.copy(), tile=64)
+        for tile in (1, 5, 23):
+            assert edlae._weights(inverse.copy(), tile=tile).tobytes() == whole.tobytes()
+
+    def test_the_inverse_takes_no_second_matrix(self):
+        x = binary_users(40, 23)
+        upper = np.triu(x.T @ x + np.eye(23))
+        full = np.linalg.inv(x.T @ x + np.eye(23))
+        inverse = edlae._inverse_in_place(upper)
+        assert np.shares_memory(upper, inverse)
+        assert_allclose(np.triu(inverse), np.triu(full), rtol=1e-9, atol=1e-12)
+
+    def test_a_singular_matrix_is_refused(self):
+        with pytest.raises(UsageError, match="singular") as refusal:
+            edlae._inverse_in_place(np.zeros((3, 3)))
+        assert "reg" in refusal.value.todo
+
+    def test_users_that_are_only_served_teach_nothing(self):
+        ratings = np.where(binary_users(20, 6, seed=5) > 0, 4.0, np.nan)
+        ratings[19] = [1.0, np.nan, np.nan, np.nan, np.nan, np.nan]
+        served_too = training_set_of(ratings, min_user_ratings=2)
+        assert not served_too.trained[19]
+        few = np.flatnonzero(served_too.trained)
+        model = Edlae.fit(served_too, EdlaeSettings(reg=2.0), CONTEXT)
+        alone = Edlae.fit(training_set_of(ratings[few]), EdlaeSettings(reg=2.0), CONTEXT)
+        assert_array_equal(model.weights, alone.weights)
+
+
+class TestScores:
+    def test_a_score_is_the_users_row_times_the_weights(self):
+        """By hand, so that weights the wrong way round fail: B[j, i] takes a rating of j to the score of i."""
+        x = binary_users(30, 12)
+        model, training_set = fit(x, reg=2.0, dropout=0.3)
+        histories = histories_of(training_set, extra_seen=False)
+        weights = dense_formula(x, 2.0, 0.3)
+        assert_allclose(model.score(histories), x @ weights, rtol=1e-5, atol=1e-6)
+        assert np.abs(x @ weights - x @ weights.T).max() > 0.05
+        top = model.top_n(histories, 3, COMPUTE)
+        for user, (columns, scores) in enumerate(zip(top.columns, top.scores, strict=True)):
+            expected = [sum(weights[j, i] for j in np.flatnonzero(x[user])) for i in columns if i >= 0]
+            assert_allclose(scores[columns >= 0], expected, rtol=1e-5, atol=1e-6)
+
+    def test_a_rating_of_zero_counts_as_rated(self):
+        zeros = training_set_of([[0.0, 0.0, np.nan], [0.0, np.nan, 0.0], [0.0, 0.0, 0.0]])
+        fives = training_set_of([[5.0, 5.0, np.nan], [5.0, np.nan, 5.0], [5.0, 5.0, 5.0]])
+        models = [Edlae.fit(each, EdlaeSettings(reg=1.0), CONTEXT) for each in (zeros, fives)]
+        assert_array_equal(models[0].weights, models[1].weights)
+        assert_array_equal(models[0].score(histories_of(zeros)), models[1].score(histories_of(fives)))
+        assert np.abs(models[0].weights).max() > 0.1
+
+    def test_because_is_the_largest_weight_from_a_rated_item(self):
+        training_set = example_training_set()
+        model = Edlae.fit(training_set, EdlaeSettings(reg=5.0), CONTEXT)
+        histories = histories_of(training_set)
+        top = model.top_n(histories, 6, COMPUTE)
+        because = model.because(histories, top.columns, COMPUTE)
+        compared = 0
+        for user, columns in enumerate(top.columns):
+            rated = np.sort(histories.ratings[user].indices)
+            for place, column in enumerate(columns):
+                if column < 0 or not len(rated):
+                    assert because[user, place] == -1
+                    continue
+                assert because[user, place] == rated[np.argmax(model.weights[rated, column])]
+                compared += 1
+        assert compared > 100
+
+    def test_because_names_the_first_of_equal_reasons_and_one_that_lowers_the_score_least(self):
+        training_set = training_set_of([[1.0, 1.0, np.nan, np.nan], [1.0, 1.0, 1.0, 1.0]])
+        model = Edlae(training_set.items, np.float32([[0, 0, 2, -5], [0, 0, 2, -3], [0, 0, 0, 0], [0, 0, 0, 0]]))
+        histories = histories_of(training_set, [0], extra_seen=False)
+        assert_array_equal(model.because(histories, np.int32([[2, 3, -1]]), COMPUTE), [[0, 1, -1]])
+
+
+class TestGram:
+    @pytest.mark.parametrize("threads", [1, 2, 7])
+    @pytest.mark.parametrize("shape", [(1, 1), (50, 33), (3, 90)])
+    def test_upper_gram_is_the_product(self, shape, threads):
+        x = binary_users(*shape, seed=4)
+        binary = training_set_of(np.where(x > 0, 1.0, np.nan)).binary
+        assert_array_equal(upper_gram(binary, threads), np.triu(x.T @ x))
+
+
+class TestMemory:
+    def test_what_does_not_fit_is_refused_before_anything_is_allocated(self, monkeypatch):
+        monkeypatch.setattr(edlae, "upper_gram", lambda *_: pytest.fail("the work was started"))
+        training_set = training_set_of(np.ones((2, 400)))
+        context = FitContext(0, ComputeConfig(memory_mib=1))  # 400^2 x 12 bytes = 1.83 MiB
+        with pytest.raises(UsageError) as refusal:
+            Edlae.fit(training_set, EdlaeSettings(), context)
+        message = str(refusal.value)
+        for figure in ("2 MiB", "400 items", "at most 1 MiB", "compute.memory_mib", "at most 295 items", "--top-items"):
+            assert figure in message
+
+    @pytest.mark.parametrize("memory_mib", [1, 7, 512, 4_096, 65_536])
+    def test_the_largest_catalogue_is_the_last_that_fits(self, memory_mib):
+        compute = ComputeConfig(memory_mib=memory_mib)
+        most = largest_catalogue(compute)
+        assert 12 * most**2 <= memory_mib * MIB < 12 * (most + 1) ** 2
+        check_memory(most, compute)
+        with pytest.raises(UsageError, match=f"{most + 1:,} items"):
+            check_memory(most + 1, compute)

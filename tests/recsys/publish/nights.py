@@ -1,0 +1,101 @@
+"""Small complete runs, made from ratings in memory: no download, no reader, no TensorFlow."""
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from recsys import tables
+from recsys.config import RunConfig
+from recsys.evaluate import stage as evaluate_stage
+from recsys.prepare.prepared import write_prepared
+from recsys.publish.stage import publish
+from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
+from recsys.run import Run
+from recsys.score.stage import score
+from recsys.store import sealed_stage
+from recsys.train.stage import fit, refit
+
+NIGHT = date(2026, 1, 31)
+N_USERS, N_ITEMS = 30, 12
+
+
+def ratings_of(dense, *, refused=(), id_type="integer"):
+    """Valid ratings from an (n_users, n_items) array, NaN where there is none; `refused` pairs are seen, not rated."""
+    dense = np.asarray(dense, dtype=np.float32)
+    user, item = (index.astype(np.int32) for index in np.nonzero(~np.isnan(dense)))
+    users, items = 100 + np.arange(dense.shape[0]), 10 + np.arange(dense.shape[1])
+    pairs = np.array(list(refused), dtype=np.int32).reshape(-1, 2)
+    return Ratings(
+        user_ids=pa.array(users, pa.int64()) if id_type == "integer" else pa.array([f"u{u}" for u in users]),
+        item_ids=pa.array(items, pa.int64()) if id_type == "integer" else pa.array([f"i{i}" for i in items]),
+        user_index=user,
+        item_index=item,
+        rating=dense[user, item],
+        timestamp=None,
+        seen_user_index=pairs[:, 0],
+        seen_item_index=pairs[:, 1],
+        quarantine=tables.QUARANTINE.empty_table(),
+        rows_read=len(user) + len(pairs),
+        repeated=0,
+    )
+
+
+def example_ratings(seed=1):
+    """(N_USERS, N_ITEMS): two tastes, so that a ranker is better than popularity; user 0 has rated everything."""
+    rng = np.random.default_rng(seed)
+    likes = (np.arange(N_USERS)[:, None] % 2) == (np.arange(N_ITEMS)[None, :] % 2)
+    dense = np.where(rng.random(likes.shape) < np.where(likes, 0.8, 0.15), rng.integers(1, 6, likes.shape), np.nan)
+    dense[0] = rng.integers(1, 6, N_ITEMS)
+    dense[np.isnan(dense).all(axis=1), 0] = 3.0
+    return dense
+
+
+def config_of(**sections):
+    values = {
+        "train": {"rater": "means"},
+        "prepare": {"top_items": 10},
+        "evaluate": {"bootstrap_samples": 20},
+        "score": {"top_n": 5},
+        "compute": {"threads": 1},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
+    return RunConfig.model_validate(values)
+
+
+def make_run(store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)):
+    """A run whose ratings are prepared."""
+    snapshot = Snapshot(
+        dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
+        scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
+    )  # fmt: skip
+    run = Run(store, night, config or config_of(), snapshot)
+    ratings = ratings_of(example_ratings() if dense is None else dense, refused=refused, id_type=id_type)
+    titles = [f"Title {place}" for place in range(ratings.n_items)]
+    genres = pa.array([None] * ratings.n_items, pa.string())
+    items = pa.table({"item_id": ratings.item_ids, "title": pa.array(titles), "genres": genres})
+    with sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
+        if folder is not None:
+            write_prepared(
+                folder, ratings, items, None,
+                config=run.config.prepare, top_items=run.top_items, scale=snapshot.scale, seed=run.config.seed,
+            )  # fmt: skip
+    return run
+
+
+def score_run(run):
+    """All stages up to the tables."""
+    fit(run, "ranker")
+    fit(run, "rater")
+    evaluate_stage.evaluate(run)
+    refit(run, "ranker")
+    refit(run, "rater")
+    score(run)
+    return run
+
+
+def publish_night(store, **given):
+    """A published night: the run and what publishing said."""
+    run = score_run(make_run(store, **given))
+    return run, publish(run)
