@@ -7,18 +7,27 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import UsageError
 
+
+def _no_truth_value(value: Any) -> Any:
+    """`top-n = true` is a slip, not a list of one."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number is expected, not true or false")
+    return value
+
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
+Positive = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
 Split = Literal["random", "per-user", "leave-last", "time"]
 
 
@@ -52,6 +61,12 @@ class InputConfig(Section):
     min_volume_ratio: Fraction = Field(
         0.5, description="refuse fewer ratings than this share of the published run's; 0 switches it off"
     )
+
+    @model_validator(mode="after")
+    def _ordered_scale(self) -> InputConfig:
+        if self.rating_min is not None and self.rating_max is not None and self.rating_min > self.rating_max:
+            raise ValueError(f"rating_min {self.rating_min:g} is above rating_max {self.rating_max:g}")
+        return self
 
     @model_validator(mode="after")
     def _known_columns(self) -> InputConfig:
@@ -219,8 +234,16 @@ def _sectioned(values: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         section = OPTION_SECTION.get(name)
-        _merge(result, {section: {name: value}} if section and not _is_section(name, value) else {name: value})
+        if _is_section(name, value):
+            _merge(result, {name: _spelled(name, value)})
+        else:
+            _merge(result, {section: {name: value}} if section else {name: value})
     return result
+
+
+def _spelled(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """`top-n` for `top_n` within a section too; the keys of `models` are names, checked by the models."""
+    return dict(section) if name == "models" else {key.replace("-", "_"): value for key, value in section.items()}
 
 
 def _is_section(name: str, value: Any) -> bool:
@@ -232,7 +255,7 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            into[key] = deepcopy(value)
 
 
 def _parse_assignment(text: str) -> dict[str, Any]:

@@ -22,12 +22,11 @@ class RecsysError(Exception):
 
     def __init__(self, what: str, *, expected: str = "", found: str = "", todo: str = "") -> None:
         self.what, self.expected, self.found, self.todo = what, expected, found, todo
-        parts = [what]
-        parts += [f"  expected: {expected}"] if expected else []
-        parts += [f"  found:    {found}"] if found else []
-        parts += [f"  to do:    {todo}"] if todo else []
-        text = "\n".join(parts)
-        super().__init__(text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + " ...")
+        parts = [_bounded(what)]
+        parts += [f"  expected: {_bounded(expected)}"] if expected else []
+        parts += [f"  found:    {_bounded(found)}"] if found else []
+        parts += [f"  to do:    {_bounded(todo)}"] if todo else []
+        super().__init__("\n".join(parts))
 
 
 class UsageError(RecsysError):
@@ -58,6 +57,12 @@ class StoreBusy(RecsysError):
     """Another run holds the store."""
 
     exit_code = 6
+
+
+def _bounded(text: str) -> str:
+    """Each part is cut by itself: a long find must not hide what to do."""
+    most = MAX_MESSAGE // 4 - 20
+    return text if len(text) <= most else text[:most] + " ..."
 
 
 def sample(values: object, most: int = 5) -> str:

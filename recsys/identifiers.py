@@ -43,7 +43,8 @@ class IdMap:
         """Hash of both id lists; a model and a table carry it, so that indices are never read by another map."""
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
-            digest.update(f"{ids.type}:{len(ids)}\n".encode())
+            kind = "int64" if pa.types.is_integer(ids.type) else "string"
+            digest.update(f"{kind}:{len(ids)}\n".encode())
             digest.update(_bytes_of(ids))
         return digest.hexdigest()
 
@@ -77,6 +78,6 @@ def _bytes_of(ids: pa.Array) -> bytes:
     """The values alone: a slice or another layout of the same ids gives the same bytes."""
     if pa.types.is_integer(ids.type):
         return ids.to_numpy().astype("<i8").tobytes()
-    plain = pa.concat_arrays([ids.cast(pa.large_string())])
+    plain = ids.cast(pa.large_string())
     lengths = pc.binary_length(plain).to_numpy().astype("<i8").tobytes()
     return lengths + "".join(plain.to_pylist()).encode()

@@ -47,32 +47,28 @@ def write_parts(
 class _PartWriter:
     def __init__(self, folder: Path, schema: pa.Schema, total_rows: int) -> None:
         self.folder, self.schema, self.total_rows = folder, schema, total_rows
-        self.rows = self.parts = self.rows_in_part = 0
-        self.rows_a_part: int | None = None
+        self.rows = self.parts = self.n_parts = 0
         self.writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.Table) -> None:
         writer = self.writer or self._open()
         writer.write_table(batch.cast(self.schema), row_group_size=ROW_GROUP_ROWS)
         self.rows += batch.num_rows
-        self.rows_in_part += batch.num_rows
-        if self.rows_a_part is None:
-            self.rows_a_part = self._plan(batch.num_rows)
-        if self.rows_in_part >= self.rows_a_part and self.rows < self.total_rows:
+        self.n_parts = self.n_parts or self._plan(batch.num_rows)
+        # Compared with the share of all rows, so that what one part has too much is not lacking in the last.
+        if self.rows * self.n_parts >= self.parts * self.total_rows and self.rows < self.total_rows:
             self.close()
 
     def _open(self) -> pq.ParquetWriter:
         path = self.folder / f"part-{self.parts:05d}.parquet"
         self.writer = pq.ParquetWriter(path, self.schema, compression="zstd", write_statistics=True)
         self.parts += 1
-        self.rows_in_part = 0
         return self.writer
 
     def _plan(self, rows: int) -> int:
-        """Rows of a part, so that all parts are about even and near `PART_BYTES`."""
+        """Number of parts, so that each is near `PART_BYTES`."""
         written = (self.folder / "part-00000.parquet").stat().st_size
-        n_parts = max(1, round(written / max(rows, 1) * self.total_rows / PART_BYTES))
-        return -(-self.total_rows // n_parts)
+        return max(1, round(written / max(rows, 1) * self.total_rows / PART_BYTES))
 
     def close(self) -> None:
         if self.writer is not None:

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import tables
+from recsys.download.hashing import sha256_file
 from recsys.errors import InputRefused, RecsysError, UsageError, sample
 from recsys.models.base import Rater
 from recsys.models.registry import rater
 from recsys.prepare.prepared import Prepared
-from recsys.publish.manifest import describe_file
 from recsys.read import read_pairs
 from recsys.run import read_manifest
 from recsys.store import MANIFEST, TABLES, Store
@@ -213,12 +213,7 @@ class PublishedRun:
 
     def _changed(self, path: str, entry: Mapping[str, Any]) -> bool:
         full = self.folder / path
-        if full.stat().st_size != entry["bytes"]:
-            return True
-        try:
-            return describe_file(full, self.folder)["sha256"] != entry["sha256"]
-        except pa.ArrowInvalid:  # a Parquet file whose footer can no longer be read
-            return True
+        return full.stat().st_size != entry["bytes"] or sha256_file(full) != entry["sha256"]
 
 
 def complete_runs(store: Path) -> list[PublishedRun]:

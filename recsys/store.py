@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import shutil
@@ -18,6 +19,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recsys.errors import StoreBusy, UsageError
+
+log = logging.getLogger("recsys")
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"  # ending of a folder that is still being made
@@ -64,7 +67,7 @@ class Store:
             return Pointer(date.fromisoformat(record["run_date"]), record["run_id"], record["path"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"The pointer {self.pointer_file} cannot be read.",
                 expected="JSON with run_date, run_id and path",
@@ -96,9 +99,12 @@ class Store:
         if link.is_symlink() and os.readlink(link) == target:
             return
         fresh = link.with_name("current.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target)
-        os.replace(fresh, link)
+        try:
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(target)
+            os.replace(fresh, link)
+        except OSError as error:  # a file system without links: the pointer is what counts
+            log.warning("publish: no link %s can be made (%s); readers follow %s", link, error, self.pointer_file)
         sync_folder(link.parent)
 
     @contextmanager
@@ -111,10 +117,9 @@ class Store:
         """
         self._make_root()
         holder = self.root / "holder.json"
+        lock = FileLock(self.root / ".lock", timeout=0)
         try:
-            with FileLock(self.root / ".lock", timeout=0):
-                write_whole(holder, json.dumps(_holder()))
-                yield
+            lock.acquire()
         except Timeout as error:
             raise StoreBusy(
                 f"Another run holds the store {self.root}.",
@@ -122,6 +127,13 @@ class Store:
                 found=_describe(holder),
                 todo="wait until it has ended; if it hangs, end that process, the lock goes with it",
             ) from error
+        except OSError as error:
+            raise self._not_writable(error) from error
+        try:
+            write_whole(holder, json.dumps(_holder()))
+            yield
+        finally:
+            lock.release()
 
     def _make_root(self) -> None:
         try:
@@ -130,12 +142,15 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UsageError(
-                f"The store {self.root} cannot be written to.",
-                expected="a folder this user may write to",
-                found=str(error),
-                todo="choose another with --store, or mend its permissions or the disk",
-            ) from error
+            raise self._not_writable(error) from error
+
+    def _not_writable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"The store {self.root} cannot be written to.",
+            expected="a folder this user may write to",
+            found=str(error),
+            todo="choose another with --store, or mend its permissions or the disk",
+        )
 
 
 @contextmanager
@@ -211,5 +226,5 @@ def _describe(holder: Path) -> str:
     try:
         record = json.loads(holder.read_text())
         return f"process {record['pid']} on {record['host']}, since {record['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "an unknown process"

@@ -38,9 +38,8 @@ def download(
     """
     from dataclasses import asdict
 
-    from recsys.download.snapshot import take_snapshot
-
     from recsys import config as configuration
+    from recsys.download.snapshot import take_snapshot
     from recsys.store import Store as RunStore
 
     given = {"dataset": name, "mirror": mirror, "store": store}

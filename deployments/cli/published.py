@@ -61,7 +61,9 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
     root = store_folder(store)
     if not root.is_dir():
         raise UsageError(
-            f"There is no store {root}.", expected="a folder with runs", todo="name it with --store, or run `recsys run`"
+            f"There is no store {root}.",
+            expected="a folder with runs",
+            todo="name it with --store, or run `recsys run`",
         )
     current = RunStore(root).current()
     rows = []

@@ -60,7 +60,7 @@ def run(
     try:
         manifest = _run_flow(run_config)
     except KeyboardInterrupt:
-        error("stopped by the keyboard; the published tables are as they were, the next run goes on after the last stage")
+        error("stopped by the keyboard; the published tables are as they were; the next run goes on from here")
         raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result(manifest)

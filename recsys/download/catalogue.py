@@ -251,6 +251,16 @@ _ENTRIES = (
 DATASETS: Mapping[str, Dataset] = {entry.name: entry for entry in _ENTRIES}
 
 
+def describe_all() -> list[dict[str, str]]:
+    """name, ratings, users, items and a line about each known dataset, the generated one first."""
+    rows = [{"name": DEMO, "ratings": "any", "users": "any", "items": "any", "about": "generated on the spot, seeded"}]
+    for entry in DATASETS.values():
+        counts = {"ratings": entry.n_ratings, "users": entry.n_users, "items": entry.n_items}
+        about = f"{entry.description}; {entry.licence}"
+        rows.append({"name": entry.name, **{key: f"{n:,}" for key, n in counts.items()}, "about": about})
+    return rows
+
+
 def find_dataset(name: str) -> Dataset:
     """The archive of that name.
 

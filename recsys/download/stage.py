@@ -30,7 +30,7 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     run = Run(store.root, run_date, config, snapshot, _holdout(config, store))
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
-    state = "is already complete" if run.complete else "begins or goes on"
+    state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"
     log.info("run %s of %s %s; input %s from %s", run.run_id, run_date, state, snapshot.dataset, snapshot.origin)
     if snapshot.stale:
         log.warning("the last good copy is used: %s", snapshot.stale_reason)

@@ -74,7 +74,7 @@ class Model(ABC):
     items: NDArray[np.int32]
 
     @classmethod
-    def warm_up(cls) -> None:
+    def warm_up(cls) -> None:  # noqa: B027  (most models need nothing)
         """Import what a fit will need and what takes seconds; safe to call from another thread."""
 
     @classmethod
@@ -118,8 +118,8 @@ class Model(ABC):
         _check(folder, "format", FORMAT, record["format"], "publish a new run with this version of the program")
         _check(folder, "model", cls.name, record["model"], "load it as that model")
         _check(folder, "id map", id_map_sha256, record["id_map_sha256"], "use the model with the run it belongs to")
-        _check(folder, "Keras generation", _versions()["keras"].split(".")[0], record["versions"]["keras"].split(".")[0],
-               "install that generation, or publish a new run")  # fmt: skip
+        own, saved = _versions()["keras"].split(".")[0], record["versions"]["keras"].split(".")[0]
+        _check(folder, "Keras generation", own, saved, "install that generation, or publish a new run")
         return cls._load_state(folder, record)
 
     def history(self) -> list[dict[str, float]]:

@@ -39,7 +39,7 @@ class Means:
     def preferences(self, ratings: csr_matrix) -> csr_matrix:
         """The (n_users, n_columns) CSR of preferences, float32; a preference of exactly 0 stays a stored entry."""
         row, column = rows_of(ratings), ratings.indices
-        value = ratings.data - self.overall - self.item[column] - self.user[row]
+        value = ratings.data.astype(np.float64) - self.overall - self.item[column] - self.user[row]
         return csr_matrix((value.astype(np.float32), column, ratings.indptr), shape=ratings.shape)
 
 

@@ -25,13 +25,14 @@ from scipy.sparse import csr_matrix
 from recsys.config import PrepareConfig
 from recsys.errors import InputRefused
 from recsys.identifiers import IdMap
-from recsys.prepare.split import given_split, hold_out
+from recsys.prepare.given_holdout import Joined, join_holdout, reorder_items
+from recsys.prepare.split import hold_out
 from recsys.prepare.training_set import TrainingSet, build_training_set
 from recsys.ratings import Ratings, Scale
 
 Part = Literal["split", "all"]
 PARTS: tuple[Part, ...] = ("split", "all")
-RATING_ARRAYS = ("user_index", "item_index", "rating", "timestamp", "held_out", "seen_user_index", "seen_item_index")
+RATING_ARRAYS = ("user_index", "item_index", "rating", "timestamp", "seen_user_index", "seen_item_index")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Prepared:
         return pq.read_table(self.folder / "quarantine.parquet")
 
     def array(self, name: str) -> NDArray:
-        """One of `RATING_ARRAYS`, memory-mapped."""
+        """One of the folder's arrays by its name, memory-mapped."""
         return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
     def training_set(self, part: Part) -> TrainingSet:
@@ -111,6 +112,7 @@ class Prepared:
         item = np.concatenate([self.array("item_index")[learned], self.array("seen_item_index")])
         seen = csr_matrix((np.ones(len(user), np.int8), (user, item)), shape=(self.ids.n_users, self.ids.n_items))
         seen.sum_duplicates()
+        seen.data[:] = 1
         return seen
 
     @property
@@ -143,13 +145,13 @@ def write_prepared(
     Raises:
         InputRefused: nothing is left to learn from.
     """
-    ids = IdMap(ratings.user_ids, ratings.item_ids)
     if test is None:
-        held_out = hold_out(ratings, config, seed)
+        joined = Joined(ratings, hold_out(ratings, config, seed), np.ones(ratings.n_users, dtype=bool))
     else:
-        ratings, ids, held_out = _with_given_holdout(ratings, ids, test)
-        items = _reorder_items(items, ids)
-    _write_ratings(folder, ids, items, ratings, held_out)
+        joined = join_holdout(ratings, test)
+    ratings, held_out = joined.ratings, joined.held_out
+    ids = IdMap(ratings.user_ids, ratings.item_ids)
+    _write_ratings(folder, ids, items if test is None else reorder_items(items, ids), joined)
     learned = {"split": ~held_out, "all": ~held_out if test is not None else np.ones(len(ratings), bool)}
     for part in PARTS:
         training_set = _part(ratings, ids, learned[part], top_items, config.min_user_ratings)
@@ -194,61 +196,15 @@ def _part(ratings: Ratings, ids: IdMap, mask: NDArray[np.bool_], top_items: int,
     return training_set
 
 
-def _with_given_holdout(ratings: Ratings, ids: IdMap, test: Ratings) -> tuple[Ratings, IdMap, NDArray[np.bool_]]:
-    """One set of ratings over the ids of both; a pair that stands in both is the hold-out's."""
-    trained_too = given_split(ratings, ids, test.user_ids.take(test.user_index), test.item_ids.take(test.item_index))
-    union = IdMap(_union(ratings.user_ids, test.user_ids), _union(ratings.item_ids, test.item_ids))
-    user_a, item_a = union.user_index(ratings.user_ids), union.item_index(ratings.item_ids)
-    user_b, item_b = union.user_index(test.user_ids), union.item_index(test.item_ids)
-    keep = ~trained_too
-    timestamps = [r.timestamp for r in (ratings, test)]
-    joined = Ratings(
-        user_ids=union.user_ids,
-        item_ids=union.item_ids,
-        user_index=np.concatenate([user_a[ratings.user_index[keep]], user_b[test.user_index]]),
-        item_index=np.concatenate([item_a[ratings.item_index[keep]], item_b[test.item_index]]),
-        rating=np.concatenate([ratings.rating[keep], test.rating]),
-        timestamp=None
-        if timestamps[0] is None or timestamps[1] is None
-        else np.concatenate([timestamps[0][keep], timestamps[1]]),
-        seen_user_index=user_a[ratings.seen_user_index],
-        seen_item_index=item_a[ratings.seen_item_index],
-        quarantine=ratings.quarantine,
-        rows_read=ratings.rows_read,
-        repeated=ratings.repeated,
-    )
-    held_out = np.zeros(len(joined), dtype=bool)
-    held_out[int(keep.sum()) :] = True
-    return joined, union, held_out
-
-
-def _union(left: pa.Array, right: pa.Array) -> pa.Array:
-    if left.type != right.type:
-        raise InputRefused(
-            "The hold-out's ids are of another type than the ratings'.",
-            expected=str(left.type),
-            found=str(right.type),
-            todo="write both files with the same kind of ids, or set --set input.id_type=string",
-        )
-    ids = pa.concat_arrays([left, right]).unique()
-    return ids.take(pa.compute.sort_indices(ids))
-
-
-def _reorder_items(items: pa.Table, ids: IdMap) -> pa.Table:
-    """Titles in the order of a larger id map; null for items that only the hold-out has."""
-    place = IdMap(ids.user_ids, items["item_id"].combine_chunks()).item_index(ids.item_ids)
-    taken = items.take(pa.array(place, mask=place < 0))
-    return taken.set_column(0, "item_id", ids.item_ids)
-
-
-def _write_ratings(folder: Path, ids: IdMap, items: pa.Table, ratings: Ratings, held_out: NDArray[np.bool_]) -> None:
+def _write_ratings(folder: Path, ids: IdMap, items: pa.Table, joined: Joined) -> None:
+    ratings = joined.ratings
     ids.save(folder)
     pq.write_table(items, folder / "items.parquet", compression="zstd")
     pq.write_table(ratings.quarantine, folder / "quarantine.parquet", compression="zstd")
-    np.save(folder / "held_out.npy", held_out)
-    for name in RATING_ARRAYS:
-        if name != "held_out" and getattr(ratings, name) is not None:
-            np.save(folder / f"{name}.npy", getattr(ratings, name))
+    arrays = {name: getattr(ratings, name) for name in RATING_ARRAYS}
+    for name, array in (arrays | {"held_out": joined.held_out, "served": joined.served}).items():
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
 
 
 def _counts(ratings: Ratings, ids: IdMap, held_out: NDArray[np.bool_], full: TrainingSet) -> Counts:
@@ -278,7 +234,6 @@ def _save_training_set(training_set: TrainingSet, folder: Path) -> None:
         "indptr": training_set.ratings.indptr,
         "columns": training_set.ratings.indices,
         "ratings": training_set.ratings.data,
-        "preferences": training_set.preferences.data,  # the rows of `trained` users only
         "trained": training_set.trained,
         "item_counts": training_set.item_counts,
         "item_sums": training_set.item_sums,

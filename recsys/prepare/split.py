@@ -1,17 +1,15 @@
-"""The four ways to draw a hold-out, and a given one. Each returns (n_ratings,) bool, True where it is held out."""
+"""The four ways to draw a hold-out. Each returns (n_ratings,) bool, True where it is held out."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from recsys.config import PrepareConfig
 from recsys.errors import InputRefused
-from recsys.identifiers import IdMap
 from recsys.ratings import Ratings
 
 Mask = NDArray[np.bool_]
@@ -36,11 +34,12 @@ def hold_out(ratings: Ratings, config: PrepareConfig, seed: int) -> Mask:
 def random_split(n_ratings: int, test_fraction: float, seed: int) -> Mask:
     """Ratings drawn at random over all users, row for row the split of scikit-learn's `train_test_split`.
 
-    A single rating is never held out: there would be nothing to learn from.
+    At least one rating stays to learn from.
     """
     mask = np.zeros(n_ratings, dtype=bool)
-    if n_ratings > 1:
-        _, test = train_test_split(np.arange(n_ratings), test_size=test_fraction, random_state=seed)
+    n_test = min(math.ceil(test_fraction * n_ratings), n_ratings - 1)
+    if n_test > 0:
+        _, test = train_test_split(np.arange(n_ratings), test_size=n_test, random_state=seed)
         mask[test] = True
     return mask
 
@@ -70,16 +69,6 @@ def time_split(timestamp: NDArray[np.int64], test_fraction: float) -> Mask:
     n_test = min(math.ceil(test_fraction * n - 1e-9), n - 1)
     mask[np.argsort(timestamp, kind="stable")[n - n_test :]] = True
     return mask
-
-
-def given_split(ratings: Ratings, ids: IdMap, user_ids: pa.Array, item_ids: pa.Array) -> Mask:
-    """The ratings whose (user, item) stands in a given hold-out."""
-    n_items = ids.n_items
-    user, item = ids.user_index(user_ids).astype(np.int64), ids.item_index(item_ids).astype(np.int64)
-    known = (user >= 0) & (item >= 0)
-    wanted = user[known] * n_items + item[known]
-    pair = ratings.user_index.astype(np.int64) * n_items + ratings.item_index
-    return np.isin(pair, wanted)
 
 
 def _place_within_user(user_index: NDArray[np.int32], key: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 
 from recsys.errors import InputRefused
 from recsys.prepare.prepared import Counts, write_prepared
 from recsys.ratings import Ratings, Snapshot
-from recsys.read import read_items, read_ratings
+from recsys.read import RowsRefused, read_items, read_ratings
 from recsys.run import Run, read_manifest
 from recsys.store import Store, sealed_stage
 
@@ -26,7 +27,7 @@ def prepare(run: Run) -> Counts:
         if folder is not None:
             ratings = _read(run, run.snapshot)
             check_volume(run, len(ratings))
-            test = None if run.holdout is None else _read(run, run.holdout)
+            test = None if run.holdout is None else _read(run, replace(run.holdout, scale=run.snapshot.scale))
             write_prepared(
                 folder,
                 ratings,
@@ -51,7 +52,8 @@ def check_volume(run: Run, ratings: int) -> None:
     current = Store(run.store).current()
     if current is None or not run.config.input.min_volume_ratio:
         return
-    published, least = read_manifest(run.store / current.path)["input"]["ratings"], run.config.input.min_volume_ratio
+    before, least = read_manifest(run.store / current.path)["input"], run.config.input.min_volume_ratio
+    published = before["rows_read"] - before["refused"] - before["repeated"]  # "ratings" counts a given hold-out too
     if ratings < least * published:
         raise InputRefused(
             "The input is much smaller than the published run's.",
@@ -64,12 +66,11 @@ def check_volume(run: Run, ratings: int) -> None:
 def _read(run: Run, snapshot: Snapshot) -> Ratings:
     try:
         return read_ratings(snapshot, run.config.input)
-    except InputRefused as refused:
-        quarantine = getattr(refused, "quarantine", None)
-        if quarantine is not None and quarantine.num_rows:
+    except RowsRefused as refused:
+        if refused.quarantine.num_rows:
             folder = run.folder / "refused"
             folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(quarantine, folder / "quarantine.parquet", compression="zstd")
+            pq.write_table(refused.quarantine, folder / "quarantine.parquet", compression="zstd")
             raise InputRefused(
                 refused.what,
                 expected=refused.expected,

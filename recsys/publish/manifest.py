@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from recsys.download.hashing import sha256_file
 from recsys.identity import code_version
 from recsys.run import Run
 from recsys.store import MANIFEST
@@ -59,9 +59,7 @@ def list_files(folder: Path) -> list[dict[str, Any]]:
 
 def describe_file(path: Path, folder: Path) -> dict[str, Any]:
     """One file's entry."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    entry = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+    entry = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
     return entry | ({"rows": pq.read_metadata(path).num_rows} if path.suffix == ".parquet" else {})
 
 

@@ -104,7 +104,7 @@ def _read_csv(
 ) -> pa.Table:
     """All of the text as one chunk: blank lines left out, no text taken for a null or a number."""
     delimiter = layout.delimiter if len(layout.delimiter) == 1 else UNIT
-    if text.startswith(BOM_UTF8):  # part of an id, as this is no start of a file: hidden from the parser, which skips it
+    if text.startswith(BOM_UTF8):  # not at a file's start, so part of an id; the parser would skip it
         text = b"\n" + text
     return pa.csv.read_csv(
         pa.BufferReader(text),

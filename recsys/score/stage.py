@@ -57,11 +57,8 @@ def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
 
 
 def served_users(prepared: Prepared) -> NDArray[np.int32]:
-    """user_index of everyone with a valid rating outside a given hold-out, ascending."""
-    user = np.asarray(prepared.array("user_index"))
-    if prepared.given_holdout:
-        user = user[~np.asarray(prepared.array("held_out"))]
-    return np.flatnonzero(np.bincount(user, minlength=prepared.ids.n_users)).astype(np.int32)
+    """user_index of every user of the input, ascending; a given hold-out alone makes nobody a user."""
+    return np.flatnonzero(prepared.array("served")).astype(np.int32)
 
 
 def _write_recommendations(run: Run, prepared: Prepared, training_set: TrainingSet) -> int:

@@ -1,4 +1,4 @@
-"""A run that is killed anywhere and started again ends with the bytes of an unbroken run; readers see whole runs only."""
+"""A run killed anywhere and started again ends with the bytes of an unbroken run; readers see whole runs only."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path, content):
     path = tmp_path / "recsys.toml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UsageError, match="recsys.toml cannot be read"):
+    with pytest.raises(UsageError, match=r"recsys\.toml cannot be read"):
         load(path)
 
 

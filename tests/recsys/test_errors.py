@@ -15,7 +15,9 @@ def test_the_parts_stand_one_a_line():
 
 
 def test_the_exit_codes_of_the_contract():
-    codes = {kind.__name__: kind.exit_code for kind in RecsysError.__subclasses__() if kind.__module__ == "recsys.errors"}
+    codes = {
+        kind.__name__: kind.exit_code for kind in RecsysError.__subclasses__() if kind.__module__ == "recsys.errors"
+    }
     assert codes == {"UsageError": 2, "InputRefused": 3, "GateRefused": 4, "SourceUnavailable": 5, "StoreBusy": 6}
     assert errors.RecsysError.exit_code == 1
 

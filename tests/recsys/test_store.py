@@ -100,9 +100,14 @@ def test_a_sealed_stage_is_not_done_again(tmp_path):
 
 def test_a_stage_that_fails_is_not_sealed_and_the_next_starts_clean(tmp_path):
     folder, record = tmp_path / "model", tmp_path / "record.json"
-    with pytest.raises(ValueError, match="broken"), sealed_stage(folder, record) as work:
-        (work / "half").write_text("1")
-        raise ValueError("broken")
+
+    def half_of_it():
+        with sealed_stage(folder, record) as work:
+            (work / "half").write_text("1")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        half_of_it()
     assert not folder.exists()
     assert not record.exists()
     with sealed_stage(folder, record) as work:

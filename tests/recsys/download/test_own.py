@@ -14,6 +14,7 @@ from pyarrow import fs
 
 from recsys.config import DemoConfig, DownloadConfig, InputConfig
 from recsys.download.catalogue import MOVIES_DAT, U_DATA, U_ITEM
+from recsys.download.objects import copy_object
 from recsys.download.snapshot import take_snapshot
 from recsys.errors import InputRefused, SourceUnavailable, UsageError
 from recsys.ratings import ItemsFormat, RatingsFormat, Snapshot
@@ -293,6 +294,12 @@ def test_one_object_and_its_last_good_copy(bucket: Path, tmp_path: Path, quick: 
     assert (stale.stale, stale.ratings) == (True, first.ratings)
     with pytest.raises(SourceUnavailable, match=r"Nothing is at s3://bucket/other\.csv"):
         take(tmp_path / "raw", quick, "s3://bucket/other.csv")
+
+
+def test_an_object_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnavailable):
+        copy_object(fs.LocalFileSystem(), str(tmp_path / "gone"), tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mirror_in_an_object_store(bucket: Path, tmp_path: Path, quick: DownloadConfig, ml_1m_zip: Any) -> None:

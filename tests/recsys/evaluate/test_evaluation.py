@@ -36,7 +36,9 @@ def naive_lists(run, score):
     lists = []
     for each in range(prepared.ids.n_users):
         seen = set(item[(user == each) & ~held_out].tolist()) | ({2} if each == 1 else set())  # the refused pair
-        lists.append([i for i in sorted(range(training_set.n_items), key=lambda i: (-score(each, i), i)) if i not in seen])
+        lists.append(
+            [i for i in sorted(range(training_set.n_items), key=lambda i: (-score(each, i), i)) if i not in seen]
+        )
     return lists
 
 
@@ -113,7 +115,7 @@ def test_the_gate_stops_a_ranker_no_better_than_popularity(tmp_path, monkeypatch
     }  # fmt: skip
     monkeypatch.setattr(stage, "_measure", lambda _: record)
     outcome = stage.evaluate(run)
-    with pytest.raises(GateRefused, match="0.1000 is not better than popular's 0.2000") as refusal:
+    with pytest.raises(GateRefused, match=r"0\.1000 is not better than popular's 0\.2000") as refusal:
         stage.require_promotion(outcome)
     assert str(run.folder / "evaluation.json") in refusal.value.todo
     stage.require_promotion(stage.Evaluation(Path("x"), stage.Verdict("PROMOTED", ()), {}))

@@ -104,7 +104,9 @@ def test_only_users_with_a_held_out_rating_count():
 
 def test_a_short_list_does_not_hit_by_its_filling():
     """-1 beside user 1 would be the key of user 0's last item."""
-    marked = relevance(np.array([[0, -1], [0, -1]], np.int32), np.array([0, 1], np.int32), np.array([4, 3], np.int32), 5)
+    marked = relevance(
+        np.array([[0, -1], [0, -1]], np.int32), np.array([0, 1], np.int32), np.array([4, 3], np.int32), 5
+    )
     assert not marked.hits.any()
 
 

@@ -1,4 +1,4 @@
-"""What every model must do, whatever it is. `test_model_contract` runs it over the registry: a new model joins by name."""
+"""What every model must do. `test_model_contract` runs it over the registry, so a new model joins by its name."""
 
 import json
 
@@ -57,7 +57,7 @@ def example_training_set(seed=11):
 
 
 def histories_of(training_set, users=None, extra_seen=True):
-    """Histories as a scorer hands them over: seen holds the rated columns, and here every column that (u + 3 c) % 11 picks."""
+    """Histories as a scorer hands them over; beside the rated columns every eleventh other one counts as seen."""
     users = np.arange(training_set.n_users, dtype=np.int32) if users is None else np.asarray(users, dtype=np.int32)
     rated = training_set.ratings[users]
     seen = rated.toarray() * 0

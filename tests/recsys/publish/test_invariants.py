@@ -39,7 +39,9 @@ def check(run, folder, **changed):
 def write(rows, folder, row_group_size=1_000):
     folder.mkdir(exist_ok=True)
     schema = tables.recommendations(pa.int64(), pa.int64())
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "part-00000.parquet", row_group_size=row_group_size)
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=schema), folder / "part-00000.parquet", row_group_size=row_group_size
+    )
     return folder
 
 
@@ -64,7 +66,9 @@ def seen_item(run, rows, start):
 
 def set_at(offset, **values):
     def change(rows, start, run):
-        rows[start + offset] |= {name: value(rows, start, run) if callable(value) else value for name, value in values.items()}
+        rows[start + offset] |= {
+            name: value(rows, start, run) if callable(value) else value for name, value in values.items()
+        }
 
     return change
 
@@ -107,11 +111,17 @@ BREAKS = {
     "a list is missing": (drop_the_list, "has 0 rows, expected 5"),
     "a list is too long": (one_too_many, "has 6 rows, expected 5"),
     "an item twice": (set_at(1, item_id=lambda rows, start, run: rows[start]["item_id"]), "an item stands twice"),
-    "a seen item": (set_at(1, item_id=lambda rows, start, run: seen_item(run, rows, start)), "an item was rated by its"),
+    "a seen item": (
+        set_at(1, item_id=lambda rows, start, run: seen_item(run, rows, start)),
+        "an item was rated by its",
+    ),
     "an unknown item": (set_at(1, item_id=999), "an item is not in the input"),
     "an unknown user": (set_at(1, user_id=999_999), "a user is not in the input"),
     "users out of order": (swap_users, "users are out of order"),
-    "a score that rises": (set_at(1, score=lambda rows, start, run: rows[start]["score"] + 1), "a score rises with rank"),
+    "a score that rises": (
+        set_at(1, score=lambda rows, start, run: rows[start]["score"] + 1),
+        "a score rises with rank",
+    ),
     "a tie the wrong way round": (swap_items_in_a_tie, "a tie is not in the order of item ids"),
     "no score": (set_at(1, score=None), "a score is null outside"),
     "a score that is no number": (set_at(1, score=float("nan")), "a score is not finite"),

@@ -35,7 +35,9 @@ class TestManifest:
                 assert entries[name]["bytes"] == path.stat().st_size
                 assert entries[name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
                 parquet = name.endswith(".parquet")
-                assert entries[name].get("rows") == (pq.read_table(path, partitioning=None).num_rows if parquet else None)
+                assert entries[name].get("rows") == (
+                    pq.read_table(path, partitioning=None).num_rows if parquet else None
+                )
 
     def test_it_says_what_the_contract_asks_for(self, night):
         run, published = night
@@ -84,7 +86,7 @@ class TestPointer:
         assert (run.store / "published" / "current").resolve() == run.folder.resolve()
 
     def test_a_complete_run_is_found_again_and_nothing_changes(self, tmp_path, monkeypatch):
-        run, first = publish_night(tmp_path)
+        _, first = publish_night(tmp_path)
         before = {name: path.read_bytes() for name, path in files_of(tmp_path).items()}
         monkeypatch.setattr(publish_stage, "check_recommendations", lambda *_, **__: pytest.fail("checked again"))
         again = publish(make_run(tmp_path))

@@ -96,6 +96,11 @@ def test_refused_rows_of_parquet(parquet, column, values, reason, shown, block_b
     assert quarantine.to_pylist() == [{"file": "ratings.parquet", "line": 2, "reason": reason, "text": text}]
 
 
+def test_rows_of_parquet_are_counted_through_its_batches(parquet):
+    table = {name: [*values, *values] for name, values in columns(rating=[1.0, 2.0, 3.0, 0.0]).items()}
+    assert parquet(table, block_bytes=64).quarantine["line"].to_pylist() == [4, 8]
+
+
 def test_a_refused_row_of_parquet_counts_as_seen(parquet):
     ratings = parquet(columns(userId=[3, 1, 2, 2], rating=[1.0, 2.5, 3.0, None], movieId=[10, 10, 20, 10]))
     assert (ratings.seen_user_index.tolist(), ratings.seen_item_index.tolist()) == ([1], [0])

@@ -1,0 +1,131 @@
+"""The flow as Prefect sees it: with a server, without one, and what leaves this machine (nothing)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+SMALL = ("--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000", "--rater", "means")
+STAGES = {"download", "prepare", "fit-ranker", "fit-rater", "evaluate", "gate", "refit-ranker", "refit-rater", "score"}
+
+
+def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
+    manifest = cli("run", "--store", tmp_path, "--run-date", "2026-11-03", *SMALL, "--json").json
+    with httpx.Client(base_url=prefect_server, timeout=30) as api:
+        found = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": ["night-2026-11-03"]}}}).json()
+        assert [run["state"]["name"] for run in found] == ["Completed"]
+        of_run = {"flow_runs": {"id": {"any_": [found[0]["id"]]}}}
+        tasks = _eventually(lambda: api.post("/task_runs/filter", json=of_run).json(), lambda rows: len(rows) >= 11)
+        artifacts = api.post("/artifacts/filter", json=of_run).json()
+        logs = _eventually(
+            lambda: api.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [found[0]["id"]]}}}).json(), len
+        )
+    names = {run["name"] for run in tasks}
+    assert {
+        name.rsplit("-", 1)[0] if name.rsplit("-", 1)[-1] not in ("ranker", "rater") else name for name in names
+    } >= STAGES
+    assert {artifact["key"] for artifact in artifacts} == {"night-summary", "night-metrics"}
+    summary = next(artifact["data"] for artifact in artifacts if artifact["key"] == "night-summary")
+    assert manifest["run_id"] in summary
+    assert "PROMOTED" in summary
+    metrics = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-metrics")
+    assert {"ndcg@10", "rmse"} <= {row["metric"] for row in metrics}
+    assert any("prepare: 9,000 ratings" in line["message"] for line in logs)
+
+
+def test_a_refused_night_is_failed_on_the_server(cli, prefect_server, tmp_path) -> None:
+    cli("run", "--ratings", tmp_path / "nothing.csv", "--store", tmp_path, "--run-date", "2026-11-04", code=5)
+    with httpx.Client(base_url=prefect_server, timeout=30) as api:
+        found = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": ["night-2026-11-04"]}}}).json()
+    assert [run["state"]["name"] for run in found] == ["Failed"]
+    assert "nothing.csv" in found[0]["state"]["message"]
+
+
+def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) -> None:
+    recsys = Path(sys.executable).with_name("recsys")
+    env = no_server_env | {"PREFECT_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL],
+        env=env, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
+    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "publish: ")
+    assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
+
+
+@pytest.fixture
+def listener() -> Iterator[HTTPServer]:
+    """A proxy that notes whoever wants to leave this machine."""
+    seen: list[str] = []
+
+    class Note(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            seen.append(self.path)
+            self.send_error(403)
+
+        do_GET = do_POST = do_CONNECT
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Note)
+    server.seen = seen  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_nothing_is_sent_to_the_outside(no_server_env, tmp_path, listener) -> None:
+    proxy = f"http://127.0.0.1:{listener.server_port}"
+    env = no_server_env | {
+        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), proxy),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PREFECT_HOME": str(tmp_path / "home"),
+    }
+    recsys = Path(sys.executable).with_name("recsys")
+    command = [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL]
+    subprocess.run(command, env=env, capture_output=True, timeout=240, check=True)
+    assert listener.seen == []
+    probe = "import httpx\ntry:\n httpx.get('https://example.org')\nexcept httpx.HTTPError: pass"
+    subprocess.run([sys.executable, "-c", probe], env=env, timeout=60, check=True)
+    assert listener.seen, "the listener would not have noticed"
+
+
+def test_parameters_are_a_form_with_bounds() -> None:
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    from flows.nightly import nightly
+    from recsys.config import RunConfig
+
+    assert set(nightly.parameters.properties) == set(RunConfig.model_fields)
+    nightly.validate_parameters({"store": "s", "score": {"top_n": 5}})
+    with pytest.raises(Exception, match="top_n"):
+        nightly.validate_parameters({"score": {"top_n": 0}})
+    described = nightly.parameters.definitions["ScoreConfig"]["properties"]["top_n"]
+    assert described["minimum"] == 1
+    assert described["description"]
+
+
+def _eventually(ask, enough, seconds: float = 30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = ask()
+        if enough(answer):
+            return answer
+        time.sleep(0.3)
+    return ask()
