@@ -82,7 +82,7 @@ def report(nights: dict[str, tuple[Measured, dict[str, Any]]], bar: Measured) ->
         "",
         "## Beside plain NumPy",
         "",
-        "EASE in 25 lines (`benchmarks/plain_ease.py`): ml-1m's file to a table; no checks, hold-out, rater or Prefect.",
+        "EASE in 25 lines (`benchmarks/plain_ease.py`): ml-1m's file to a table; no checks, hold-out, rater, Prefect.",
         "",
         f"{bar.seconds:.1f} s, {bar.peak_mib:,.0f} MiB. The ranker's own stages of our night (prepare, refit, score): "
         f"{_own(nights['ml-1m'][1]):.1f} s, ratio {_own(nights['ml-1m'][1]) / bar.seconds:.2f}.",

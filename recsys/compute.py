@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
+import numba
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ComputeConfig
@@ -21,10 +23,18 @@ def thread_count(config: ComputeConfig) -> int:
 
 
 @contextmanager
-def blas_threads(config: ComputeConfig) -> Iterator[None]:
-    """Within, BLAS and LAPACK use the declared number of threads."""
-    with threadpool_limits(thread_count(config)):
+def one_blas_thread() -> Iterator[None]:
+    """Within, BLAS and LAPACK use one thread: with more, the last bits of a result depend on how many there are."""
+    with threadpool_limits(1):
         yield
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile with Numba, without the GIL; kept on disk where some folder may be written to, else compiled anew."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # a read-only installation and no home folder
+        return numba.njit(nogil=True)(function)
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:

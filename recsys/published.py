@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,14 +16,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import tables
-from recsys.download.hashing import sha256_file
 from recsys.errors import InputRefused, RecsysError, UsageError, sample
 from recsys.models.base import Rater
 from recsys.models.registry import rater
 from recsys.prepare.prepared import Prepared
+from recsys.publish.manifest import sha256_of
 from recsys.read import read_pairs
 from recsys.run import read_manifest
 from recsys.store import MANIFEST, TABLES, Store
+
+log = logging.getLogger("recsys")
 
 BLOCK = 1 << 20  # pairs predicted at a time: about 50 MB of indices, gathers and results
 
@@ -176,6 +179,7 @@ class PublishedRun:
             pq.write_table(predicted, fresh, compression="zstd")
             fresh.replace(out)
         except OSError as error:
+            fresh.unlink(missing_ok=True)
             raise UsageError(
                 f"{out} cannot be written.",
                 expected="a file in a folder this user may write to",
@@ -213,13 +217,24 @@ class PublishedRun:
 
     def _changed(self, path: str, entry: Mapping[str, Any]) -> bool:
         full = self.folder / path
-        return full.stat().st_size != entry["bytes"] or sha256_file(full) != entry["sha256"]
+        return full.stat().st_size != entry["bytes"] or sha256_of(full) != entry["sha256"]
 
 
 def complete_runs(store: Path) -> list[PublishedRun]:
-    """All runs with a manifest, by (run_date, published_at)."""
-    runs = [PublishedRun(folder) for folder in Store(store).runs() if (folder / MANIFEST).exists()]
+    """All runs with a manifest that can be read, by (run_date, published_at)."""
+    runs = [
+        PublishedRun(folder) for folder in Store(store).runs() if (folder / MANIFEST).exists() and _readable(folder)
+    ]
     return sorted(runs, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
+
+
+def _readable(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except UsageError as error:
+        log.warning("%s", error.what)
+        return False
+    return True
 
 
 def find_run(store: Path, run_id: str) -> PublishedRun:

@@ -6,11 +6,20 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -31,30 +40,35 @@ class _Lines(logging.Handler):
 
 
 class _Bars:
-    """Progress bars on a terminal, one at a time, gone when the work is done."""
+    """Progress bars on a terminal, gone when their work is done; rich draws one display at a time, so they share it."""
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        more = (TextColumn("{task.fields[unit]}"), TimeRemainingColumn())
+        self.display = Progress(*columns, *more, console=console, transient=True)
+        self.lock = threading.Lock()
 
     def start(self, label: str, total: int | None, unit: str) -> progress.Bar:
-        return _Bar(label, total, unit)
+        with self.lock:
+            self.display.start()
+            return _Bar(self, self.display.add_task(Text(label).markup, total=total, unit=unit))
+
+    def end(self, task: TaskID) -> None:
+        with self.lock:
+            self.display.remove_task(task)
+            if not self.display.tasks:
+                self.display.stop()
 
 
 class _Bar:
-    def __init__(self, label: str, total: int | None, unit: str) -> None:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-        )
-        self.bars = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-        self.bars.start()
-        self.task = self.bars.add_task(label, total=total)
+    def __init__(self, bars: _Bars, task: TaskID) -> None:
+        self.bars, self.task = bars, task
 
     def advance(self, amount: int) -> None:
-        self.bars.advance(self.task, amount)
+        self.bars.display.advance(self.task, amount)
 
     def close(self) -> None:
-        self.bars.stop()
+        self.bars.end(self.task)
 
 
 def show_progress() -> None:

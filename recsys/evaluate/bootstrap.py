@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 64  # resamples weighed at once: 64 x 1,000,000 users x 4 bytes = 256 MB at most
+CHUNK = 1 << 23  # resamples x users weighed at once, 8 bytes each: 64 MB
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Bootstrap:
         n_users = len(numerator)
         rng = np.random.default_rng(self.seed)
         drawn = np.empty((self.samples, numerator.shape[1]))
-        for start in range(0, self.samples, CHUNK):
-            rows = slice(start, min(start + CHUNK, self.samples))
+        step = max(1, CHUNK // n_users)
+        for start in range(0, self.samples, step):
+            rows = slice(start, min(start + step, self.samples))
             times = np.stack(
                 [np.bincount(rng.integers(n_users, size=n_users), minlength=n_users) for _ in range(rows.stop - start)]
             )

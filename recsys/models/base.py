@@ -17,9 +17,9 @@ from scipy.sparse import csr_matrix
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
 from recsys.prepare.training_set import TrainingSet
+from recsys.score.selection import NOTHING
 
 FORMAT = 1  # raised when a saved model can no longer be read by older code
-NOTHING = -1  # the column of a place in a list that no candidate fills
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Model(ABC):
     items: NDArray[np.int32]
 
     @classmethod
-    def warm_up(cls) -> None:  # noqa: B027  (most models need nothing)
+    def warm_up(cls) -> None:
         """Import what a fit will need and what takes seconds; safe to call from another thread."""
 
     @classmethod
@@ -112,9 +112,9 @@ class Model(ABC):
         """Read a saved model.
 
         Raises:
-            UsageError: it is another model's, of another format or Keras generation, or was fitted under other ids.
+            UsageError: it cannot be read, is another model's, of another format or Keras generation, or of other ids.
         """
-        record = json.loads((folder / "model.json").read_text())
+        record = _read_record(folder)
         _check(folder, "format", FORMAT, record["format"], "publish a new run with this version of the program")
         _check(folder, "model", cls.name, record["model"], "load it as that model")
         _check(folder, "id map", id_map_sha256, record["id_map_sha256"], "use the model with the run it belongs to")
@@ -152,7 +152,7 @@ class Rater(Model):
 
     @abstractmethod
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(n,) predicted ratings in the input's units, not clipped; NaN where the user or item was not learned.
+        """(n,) predicted ratings in the input's units, not clipped; NaN where the rater cannot say.
 
         Indices may be `UNKNOWN` (-1).
 
@@ -176,6 +176,18 @@ def load_arrays(folder: Path) -> dict[str, NDArray]:
     """Read `arrays.npz`; pickled content is refused."""
     with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "model.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"There is no readable model in {folder}.",
+            expected="model.json as this program writes it",
+            found=str(error),
+            todo="`recsys runs verify` says whether the run is damaged",
+        ) from error
 
 
 def _versions() -> dict[str, str]:

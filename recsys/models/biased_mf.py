@@ -51,7 +51,7 @@ class BiasedMF(Rater):
         user_bias: (n_users,) float32.     item_bias: (n_columns,) float32.
         user_factors: (n_users, size) float32.     item_factors: (n_columns, size) float32.
         learned: (n_users,) bool, users with a rating in training.
-        column_of: (n_items,) int32, -1 for items not kept.
+        column_of: (n_items,) int32, -1 for items without a rating in training.
         best_epoch: epochs a refit trains.
     """
 
@@ -102,7 +102,11 @@ class BiasedMF(Rater):
             rows_of(ratings).astype(np.int32), ratings.indices, ratings.data, ratings.shape,
             settings, epochs=epochs, held_back=held_back, seed=context.seed,
         )  # fmt: skip
-        return cls._of(model, training_set.items, training_set.trained, training_set.column_of, trained)
+        learned_column = np.bincount(ratings.indices, minlength=ratings.shape[1]) > 0
+        column_of = np.where(
+            (training_set.column_of >= 0) & learned_column[training_set.column_of], training_set.column_of, np.int32(-1)
+        )
+        return cls._of(model, training_set.items, training_set.trained, column_of, trained)
 
     @classmethod
     def _of(cls, model: Any, items: Any, learned: Any, column_of: Any, trained: Any) -> Self:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from recsys.compute import over_ranges
+from recsys.compute import compiled, over_ranges
 
 
 def upper_gram(binary: csr_matrix, threads: int) -> NDArray[np.float64]:
@@ -30,7 +29,7 @@ def upper_gram(binary: csr_matrix, threads: int) -> NDArray[np.float64]:
     return gram
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _count_rows(start, stop, item_indptr, item_users, user_indptr, user_items, gram):  # type: ignore[no-untyped-def]
     for item in range(start, stop):
         row = gram[item]

@@ -1,7 +1,8 @@
 """EDLAE: the linear autoencoder with a zero diagonal, trained under dropout, solved in closed form.
 
 Source: H. Steck, "Autoencoders that don't overfit towards the identity", NeurIPS 2020, eq. for the emphasised denoising
-case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.03375).
+case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.03375). Where inputs are not scaled up by
+1 / (1 - dropout) in training, all weights carry that factor; it changes no list and is left out here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.linalg import lapack
 
-from recsys.compute import MIB, blas_threads, thread_count
+from recsys.compute import MIB, one_blas_thread, thread_count
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
@@ -69,7 +70,7 @@ class Edlae(Ranker):
         """
         check_memory(len(training_set.items), context.compute)
         gram = upper_gram(training_set.binary, thread_count(context.compute))
-        with blas_threads(context.compute):
+        with one_blas_thread():
             inverse = _inverse_in_place(_penalised(gram, settings))
         return cls(training_set.items, _weights(inverse))
 

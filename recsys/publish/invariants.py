@@ -15,19 +15,29 @@ from scipy.sparse import csr_matrix
 from recsys import tables
 from recsys.identifiers import IdMap
 
+SOURCES = (tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR)
+
 
 class BrokenTable(Exception):
     """A written table does not hold what the contract promises: a defect, and nothing is published."""
 
 
 def check_recommendations(
-    folder: Path, ids: IdMap, seen: csr_matrix, users: NDArray[np.int32], *, n: int, n_candidates: int
+    folder: Path,
+    ids: IdMap,
+    seen: csr_matrix,
+    users: NDArray[np.int32],
+    *,
+    scale: tuple[float, float],
+    n: int,
+    n_candidates: int,
 ) -> dict[str, int]:
     """Check every row; returns the number of rows by `source`.
 
     Args:
         seen: (n_users, n_items) CSR of what must not be recommended.
         users: user_index of everyone who must have a list, ascending.
+        scale: lowest and highest rating; predictions stay within.
         n: wanted length of a list.
         n_candidates: items with a rating.
 
@@ -35,13 +45,14 @@ def check_recommendations(
         BrokenTable: names the first broken rule and where.
     """
     rows = np.zeros(ids.n_users, dtype=np.int64)
-    sources = dict.fromkeys((tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR), 0)
+    sources = dict.fromkeys(SOURCES, 0)
     last_user = -1
     for group in _row_groups(folder):
         user, item = ids.user_index(group["user_id"]), ids.item_index(group["item_id"])
         _require(bool(len(user)) and user[0] > last_user, "a user's list is split or out of order", group, 0)
         last_user = int(user[-1])
         _check_group(group, user, item, seen)
+        _check_opinions(group, user, ids, seen, scale)
         rows += np.bincount(user, minlength=len(rows))
         for entry in pc.value_counts(group["source"]).to_pylist():
             sources[entry["values"]] += entry["counts"]
@@ -90,8 +101,23 @@ def _check_order(group: dict[str, pa.Array], item: NDArray[np.int32], same: NDAr
     _none(np.concatenate(([False], rising)), "a score rises with rank", group)
     _none(np.concatenate(([False], tie)), "a tie is not in the order of item ids", group)
     _none(np.concatenate(([False], same & popular[:-1] & ~popular[1:])), "a `popular` row is not last", group)
-    predicted = pc.fill_null(group["predicted_rating"], 0.0).to_numpy()
-    _none(~np.isfinite(predicted), "a predicted rating is not finite", group)
+
+
+def _check_opinions(
+    group: dict[str, pa.Array], user: NDArray[np.int32], ids: IdMap, seen: csr_matrix, scale: tuple[float, float]
+) -> None:
+    """Sources are known, predictions lie within the scale, and a reason is something that its user has rated."""
+    known = pc.is_in(group["source"], value_set=pa.array(SOURCES)).to_numpy(zero_copy_only=False)
+    _none(~known, "a source is unknown", group)
+    lowest, highest = np.array(scale, dtype=np.float32)
+    predicted = pc.fill_null(group["predicted_rating"], lowest).to_numpy()
+    _none(
+        ~((predicted >= lowest) & (predicted <= highest)), "a predicted rating is no number or outside the scale", group
+    )
+    given = pc.is_valid(group["because_item_id"]).to_numpy(zero_copy_only=False)
+    because = ids.item_index(group["because_item_id"])
+    unknown = given & ((because < 0) | ~_stored(seen, user, np.maximum(because, 0)))
+    _none(unknown, "the reason for an item was not rated by its user", group)
 
 
 def _check_lengths(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from recsys.download.hashing import sha256_file
 from recsys.identity import code_version
 from recsys.run import Run
 from recsys.store import MANIFEST
@@ -59,8 +59,14 @@ def list_files(folder: Path) -> list[dict[str, Any]]:
 
 def describe_file(path: Path, folder: Path) -> dict[str, Any]:
     """One file's entry."""
-    entry = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    entry = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return entry | ({"rows": pq.read_metadata(path).num_rows} if path.suffix == ".parquet" else {})
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
-from recsys.store import MANIFEST, PARTIAL, Pointer, Store, sync_folder, write_whole
+from recsys.store import MANIFEST, Pointer, Store, sync_folder, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -62,11 +62,12 @@ def _complete(run: Run) -> None:
         prepared.ids,
         prepared.seen("all"),
         served_users(prepared),
+        scale=prepared.scale,
         n=run.config.score.top_n,
         n_candidates=int(np.count_nonzero(training_set.item_counts)),
     )
-    for left in run.folder.glob(f"*{PARTIAL}"):
-        shutil.rmtree(left)
+    for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
+        left.unlink()
     manifest = build_manifest(run, sources)
     sync_folder(run.folder)
     write_whole(run.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")

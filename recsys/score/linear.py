@@ -6,12 +6,11 @@ the weights stream past it, so the cost is ratings x n_columns, never users x n_
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from recsys.compute import over_ranges
+from recsys.compute import compiled, over_ranges
 from recsys.score.selection import empty_lists, select
 
 
@@ -57,7 +56,7 @@ def largest_contribution(
     return reasons
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _linear_rows(start, stop, indptr, indices, data, seen_indptr, seen_indices, weights, columns, scores):  # type: ignore[no-untyped-def]
     running = np.empty(weights.shape[1], np.float64)
     for user in range(start, stop):
@@ -72,7 +71,7 @@ def _linear_rows(start, stop, indptr, indices, data, seen_indptr, seen_indices, 
         select(running, columns[user], scores[user])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _reason_rows(start, stop, indptr, indices, data, weights, columns, reasons):  # type: ignore[no-untyped-def]
     for user in range(start, stop):
         for rank in range(columns.shape[1]):

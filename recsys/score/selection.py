@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-NOTHING = np.int32(-1)
+from recsys.compute import compiled
+
+NOTHING = np.int32(-1)  # the column of a place in a list that no candidate fills
 
 
 def empty_lists(n_users: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -14,7 +15,7 @@ def empty_lists(n_users: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.flo
     return np.full((n_users, n), NOTHING, np.int32), np.full((n_users, n), -np.inf, np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def select(scores, columns_out, scores_out):  # type: ignore[no-untyped-def]
     """Put the best of one row of float64 scores into a list, by (float32 score descending, column ascending).
 
@@ -25,7 +26,7 @@ def select(scores, columns_out, scores_out):  # type: ignore[no-untyped-def]
     found = 0
     threshold = -np.inf
     for column in range(len(scores)):
-        if scores[column] <= threshold and np.float32(scores[column]) <= threshold:
+        if scores[column] <= threshold:  # rounding keeps order, so the rounded score cannot be above it either
             continue
         score = np.float32(scores[column])
         if score == -np.inf or (found == n and score <= scores_out[n - 1]):
@@ -43,7 +44,7 @@ def select(scores, columns_out, scores_out):  # type: ignore[no-untyped-def]
             threshold = scores_out[n - 1]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def contains(sorted_values, start, stop, wanted):  # type: ignore[no-untyped-def]
     """Whether sorted_values[start:stop], ascending, holds `wanted`."""
     end = stop
@@ -56,7 +57,7 @@ def contains(sorted_values, start, stop, wanted):  # type: ignore[no-untyped-def
     return start < end and sorted_values[start] == wanted
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def fill_from_order(start, stop, order, seen_indptr, seen_indices, lists):  # type: ignore[no-untyped-def]
     """Fill the free places (-1) at the end of each list from `order`, leaving out seen and already listed entries.
 

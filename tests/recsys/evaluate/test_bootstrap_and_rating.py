@@ -37,7 +37,7 @@ class TestBootstrap:
         first = means_of(Bootstrap(100, 0.95, 5), values)
         assert_array_equal(first, means_of(Bootstrap(100, 0.95, 5), values))
         assert not np.array_equal(first, means_of(Bootstrap(100, 0.95, 6), values))
-        monkeypatch.setattr(bootstrap_module, "CHUNK", 7)
+        monkeypatch.setattr(bootstrap_module, "CHUNK", 7 * 40)
         assert_allclose(means_of(Bootstrap(100, 0.95, 5), values), first, rtol=1e-12)
 
     def test_differences_are_paired(self):

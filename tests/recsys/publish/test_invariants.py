@@ -30,6 +30,7 @@ def check(run, folder, **changed):
         "ids": prepared.ids,
         "seen": prepared.seen("all"),
         "users": served_users(prepared),
+        "scale": prepared.scale,
         "n": N,
         "n_candidates": int(np.count_nonzero(prepared.training_set("all").item_counts)),
     }
@@ -128,7 +129,10 @@ BREAKS = {
     "an endless score": (set_at(0, score=float("inf")), "a score is not finite"),
     "a score in a popular row": (set_at(N - 1, source="popular"), "or set in one"),
     "a popular row in the middle": (set_at(1, source="popular", score=None), "a `popular` row is not last"),
-    "a prediction that is no number": (set_at(1, predicted_rating=float("nan")), "a predicted rating is not finite"),
+    "a prediction that is no number": (
+        set_at(1, predicted_rating=float("nan")),
+        "a predicted rating is no number or outside the scale",
+    ),
     "an unknown source": (set_at(1, source="guess"), "source"),
 }
 
