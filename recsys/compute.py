@@ -29,6 +29,18 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def over_tiles(work: Callable[[slice, slice], None], n: int, tile: int, threads: int) -> None:
+    """Call `work(rows, columns)` for each tile of the upper triangle of an n x n matrix, diagonal included, in threads.
+
+    The tiles are the same for any number of threads: a product of another width may round otherwise.
+    """
+    starts = range(0, n, tile)
+    cut = {start: slice(start, min(start + tile, n)) for start in starts}
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, cut[top], cut[left]) for top in starts for left in starts if left >= top]:
+            done.result()
+
+
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile with Numba, without the GIL; kept on disk where some folder may be written to, else compiled anew."""
     try:

@@ -26,8 +26,8 @@ def _no_truth_value(value: Any) -> Any:
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
-Positive = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_no_truth_value)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_no_truth_value)]
 Split = Literal["random", "per-user", "leave-last", "time"]
 
 

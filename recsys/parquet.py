@@ -38,7 +38,7 @@ def write_parts(
             if batch.num_rows:
                 writer.write(batch)
         if not writer.parts:
-            writer.write(stamped.empty_table())
+            writer.open()  # a file with the schema and no row group
     finally:
         writer.close()
     return writer.rows
@@ -51,7 +51,7 @@ class _PartWriter:
         self.writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.Table) -> None:
-        writer = self.writer or self._open()
+        writer = self.writer or self.open()
         writer.write_table(batch.cast(self.schema), row_group_size=ROW_GROUP_ROWS)
         self.rows += batch.num_rows
         self.n_parts = self.n_parts or self._plan(batch.num_rows)
@@ -59,7 +59,7 @@ class _PartWriter:
         if self.rows * self.n_parts >= self.parts * self.total_rows and self.rows < self.total_rows:
             self.close()
 
-    def _open(self) -> pq.ParquetWriter:
+    def open(self) -> pq.ParquetWriter:
         path = self.folder / f"part-{self.parts:05d}.parquet"
         self.writer = pq.ParquetWriter(path, self.schema, compression="zstd", write_statistics=True)
         self.parts += 1

@@ -8,7 +8,7 @@ case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.033
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.linalg import lapack
+from scipy.linalg import cholesky, lapack, solve_triangular
+from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, one_blas_thread, thread_count
+from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
@@ -30,6 +31,11 @@ log = logging.getLogger("recsys")
 
 # One float64 matrix, factorised and inverted in place, and the float32 weights: 8 + 4 bytes an entry.
 COPIES = 1.5
+USERS_A_COLUMN = 2  # with fewer than half as many users as items, solving by users is the cheaper way
+TILE = 512
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 
 class EdlaeSettings(Section):
@@ -68,11 +74,18 @@ class Edlae(Ranker):
         Raises:
             UsageError: the matrices do not fit the memory budget; nothing was allocated yet.
         """
-        check_memory(len(training_set.items), context.compute)
-        gram = upper_gram(training_set.binary, thread_count(context.compute))
+        binary, threads = training_set.binary, thread_count(context.compute)
+        binary = binary[np.diff(binary.indptr) > 0]
+        few_users = USERS_A_COLUMN * binary.shape[0] < binary.shape[1]
+        check_memory(binary.shape[1], context.compute, users=binary.shape[0] if few_users else None)
+        count = np.bincount(binary.indices, minlength=binary.shape[1])
+        penalty: Vector = np.asarray(
+            settings.dropout / (1.0 - settings.dropout) * count + settings.reg, dtype=np.float64
+        )
         with one_blas_thread():
-            inverse = _inverse_in_place(_penalised(gram, settings))
-        return cls(training_set.items, _weights(inverse))
+            if few_users:
+                return cls(training_set.items, weights_by_users(binary, penalty, threads))
+            return cls(training_set.items, weights_by_items(upper_gram(binary, threads), penalty, threads))
 
     def refit(self, training_set: TrainingSet, settings: EdlaeSettings, context: FitContext) -> Self:
         """Solve again."""
@@ -105,16 +118,61 @@ def largest_catalogue(compute: ComputeConfig) -> int:
     return int((compute.memory_mib * MIB / (8 * COPIES)) ** 0.5)
 
 
-def check_memory(n_columns: int, compute: ComputeConfig) -> None:
-    """Refuse before the work starts what would not fit the declared budget."""
-    need = 8 * n_columns**2 * COPIES / MIB
+def check_memory(n_columns: int, compute: ComputeConfig, *, users: int | None = None) -> None:
+    """Refuse before the work starts what would not fit the declared budget.
+
+    Args:
+        users: where the weights are solved for by users: float32 weights, and two float64 rows a user.
+    """
+    copies = COPIES if users is None else 0.5 + 2 * users / n_columns
+    need = 8 * n_columns**2 * copies / MIB
     if need > compute.memory_mib:
         raise UsageError(
-            f"edlae needs {need:,.0f} MiB for {n_columns:,} items (8 bytes x items^2 x {COPIES} copies).",
+            f"edlae needs {need:,.0f} MiB for {n_columns:,} items (8 bytes x items^2 x {copies:.2f} copies).",
             expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
             found=f"{n_columns:,} items",
             todo=f"keep at most {largest_catalogue(compute):,} items (--top-items), or raise --set compute.memory_mib",
         )
+
+
+def weights_by_items(upper: Matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
+    """B from the upper triangle of G, which is overwritten: Cholesky factor and inverse in the same memory.
+
+    Args:
+        upper: (n_columns, n_columns) float64.
+        penalty: (n_columns,) the diagonal of L.
+    """
+    upper[np.diag_indices_from(upper)] += penalty
+    # LAPACK reads columns first: our upper triangle by rows is its lower triangle by columns.
+    factor, failed = lapack.dpotrf(upper.T, lower=1, overwrite_a=1, clean=0)
+    if not failed:
+        inverse, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise UsageError("edlae's matrix is singular.", expected="edlae.reg above 0", todo="raise models.edlae.reg")
+    inverse = inverse.T
+
+    def block(rows: slice, columns: slice) -> Matrix:
+        return -inverse[rows, columns]
+
+    return _weights(block, inverse.diagonal().copy(), threads)
+
+
+def weights_by_users(binary: csr_matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
+    """The same B where users are few, by the matrix inversion lemma: a users x users matrix is factorised instead.
+
+        C = L^-1 - Z^T Z   with   K K^T = I + X L^-1 X^T (Cholesky)   and   Z = K^-1 X L^-1
+
+    Cost: users^2 x items + users x items^2, against items^3.
+    """
+    scaled = csr_matrix(binary.astype(np.float64).multiply(1.0 / penalty))
+    inner = (scaled @ binary.T.astype(np.float64)).toarray()
+    inner[np.diag_indices_from(inner)] += 1.0
+    z = solve_triangular(cholesky(inner, lower=True), scaled.toarray(), lower=True, overwrite_b=True)
+
+    def block(rows: slice, columns: slice) -> Matrix:
+        return z[:, rows].T @ z[:, columns]
+
+    return _weights(block, 1.0 / penalty - np.einsum("ui,ui->i", z, z), threads)
 
 
 def _binary(histories: Histories) -> Any:
@@ -123,39 +181,21 @@ def _binary(histories: Histories) -> Any:
     return binary
 
 
-def _penalised(upper: NDArray[np.float64], settings: EdlaeSettings) -> NDArray[np.float64]:
-    """Add L to the diagonal, in place."""
-    diagonal = upper.diagonal().copy()
-    keep = settings.dropout / (1.0 - settings.dropout)
-    upper[np.diag_indices_from(upper)] = diagonal + keep * diagonal + settings.reg
-    return upper
+def _weights(block: Callable[[slice, slice], Matrix], diagonal: Vector, threads: int) -> NDArray[np.float32]:
+    """B tile by tile: `block` gives -C of the upper triangle (of a diagonal tile, only its upper half is read).
 
-
-def _inverse_in_place(upper: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper triangle of the inverse of a positive definite matrix given by its upper triangle, in the same memory.
-
-    LAPACK reads columns first: our upper triangle by rows is its lower triangle by columns.
+    512 x 512 float64 is 2 MB, the size of a cache.
     """
-    factor, failed = lapack.dpotrf(upper.T, lower=1, overwrite_a=1, clean=0)
-    if not failed:
-        inverse, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    if failed:
-        raise UsageError("edlae's matrix is singular.", expected="edlae.reg above 0", todo="raise models.edlae.reg")
-    return inverse.T  # type: ignore[no-any-return]
-
-
-def _weights(inverse: NDArray[np.float64], tile: int = 512) -> NDArray[np.float32]:
-    """B from the upper triangle of C, tile by tile: 512 x 512 float64 is 2 MB, the size of a cache."""
-    n = len(inverse)
-    scale = -1.0 / inverse.diagonal()
+    n = len(diagonal)
     weights = np.empty((n, n), dtype=np.float32)
-    for top in range(0, n, tile):
-        for left in range(top, n, tile):
-            rows, columns = slice(top, min(top + tile, n)), slice(left, min(left + tile, n))
-            block = inverse[rows, columns]
-            if top == left:
-                block = np.triu(block) + np.triu(block, 1).T
-            weights[rows, columns] = block * scale[columns]
-            weights[columns, rows] = block.T * scale[rows]
+
+    def work(rows: slice, columns: slice) -> None:
+        tile = block(rows, columns)
+        if rows == columns:
+            tile = np.triu(tile) + np.triu(tile, 1).T
+        weights[rows, columns] = tile / diagonal[columns]
+        weights[columns, rows] = tile.T / diagonal[rows]
+
+    over_tiles(work, n, TILE, threads)
     np.fill_diagonal(weights, 0.0)
     return weights

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from model_contract import COMPUTE, CONTEXT, example_training_set, histories_of, training_set_of
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 
 from recsys.compute import MIB
 from recsys.config import ComputeConfig
@@ -106,25 +107,26 @@ class TestWeights:
         assert_array_equal(model.weights.diagonal(), 0)
         assert not np.allclose(model.weights, model.weights.T, rtol=1e-2)
 
-    def test_tiles_do_not_matter(self):
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_threads_do_not_matter(self, threads, monkeypatch):
+        monkeypatch.setattr(edlae, "TILE", 5)
         x = binary_users(40, 23)
-        gram = x.T @ x + np.eye(23)
-        inverse = np.triu(np.linalg.inv(gram))
-        whole = edlae._weights(inverse.copy(), tile=64)
-        for tile in (1, 5, 23):
-            assert edlae._weights(inverse.copy(), tile=tile).tobytes() == whole.tobytes()
+        penalty = np.linspace(1.0, 3.0, 23)
+        by_items = [edlae.weights_by_items(np.triu(x.T @ x), penalty, each) for each in (threads, 2)]
+        assert by_items[0].tobytes() == by_items[1].tobytes()
+        by_users = [edlae.weights_by_users(csr_matrix(x), penalty, each) for each in (threads, 2)]
+        assert by_users[0].tobytes() == by_users[1].tobytes()
 
-    def test_the_inverse_takes_no_second_matrix(self):
-        x = binary_users(40, 23)
-        upper = np.triu(x.T @ x + np.eye(23))
-        full = np.linalg.inv(x.T @ x + np.eye(23))
-        inverse = edlae._inverse_in_place(upper)
-        assert np.shares_memory(upper, inverse)
-        assert_allclose(np.triu(inverse), np.triu(full), rtol=1e-9, atol=1e-12)
+    @pytest.mark.parametrize("shape", [(3, 40), (20, 70), (60, 12), (1, 1)])
+    def test_by_users_and_by_items_are_the_same(self, shape):
+        x = binary_users(*shape)
+        penalty = np.linspace(0.5, 9.0, shape[1])
+        by_items = edlae.weights_by_items(np.triu(x.T @ x), penalty, 2)
+        assert_allclose(edlae.weights_by_users(csr_matrix(x), penalty, 2), by_items, rtol=1e-4, atol=1e-6)
 
-    def test_a_singular_matrix_is_refused(self):
+    def test_a_matrix_that_is_not_positive_is_refused(self):
         with pytest.raises(UsageError, match="singular") as refusal:
-            edlae._inverse_in_place(np.zeros((3, 3)))
+            edlae.weights_by_items(np.zeros((3, 3)), np.zeros(3), 1)
         assert "reg" in refusal.value.todo
 
     def test_users_that_are_only_served_teach_nothing(self):
@@ -194,14 +196,16 @@ class TestGram:
 
 
 class TestMemory:
-    def test_what_does_not_fit_is_refused_before_anything_is_allocated(self, monkeypatch):
+    @pytest.mark.parametrize(("users", "need"), [(250, "2 MiB"), (190, "2 MiB")])
+    def test_what_does_not_fit_is_refused_before_anything_is_allocated(self, users, need, monkeypatch):
         monkeypatch.setattr(edlae, "upper_gram", lambda *_: pytest.fail("the work was started"))
-        training_set = training_set_of(np.ones((2, 400)))
+        monkeypatch.setattr(edlae, "weights_by_users", lambda *_: pytest.fail("the work was started"))
+        training_set = training_set_of(np.ones((users, 400)))
         context = FitContext(0, ComputeConfig(memory_mib=1))  # 400^2 x 12 bytes = 1.83 MiB
         with pytest.raises(UsageError) as refusal:
             Edlae.fit(training_set, EdlaeSettings(), context)
         message = str(refusal.value)
-        for figure in ("2 MiB", "400 items", "at most 1 MiB", "compute.memory_mib", "at most 295 items", "--top-items"):
+        for figure in (need, "400 items", "at most 1 MiB", "compute.memory_mib", "at most 295 items", "--top-items"):
             assert figure in message
 
     @pytest.mark.parametrize("memory_mib", [1, 7, 512, 4_096, 65_536])
