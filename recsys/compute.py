@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
 import numba
+import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ComputeConfig
@@ -47,6 +50,14 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # a read-only installation and no home folder
         return numba.njit(nogil=True)(function)
+
+
+def release_memory() -> None:
+    """Give memory that is free back to the system: Arrow's pool and the C allocator keep what a stage is done with."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from recsys.compute import release_memory
 from recsys.errors import StoreBusy, UsageError
 
 log = logging.getLogger("recsys")
@@ -174,6 +175,7 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
     work.mkdir(parents=True)
     started = time.monotonic()
     yield work
+    release_memory()
     sync_tree(work)
     write_record(record, time.monotonic() - started)
     os.replace(work, folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 1 << 23  # resamples x users weighed at once, 8 bytes each: 64 MB
+CHUNK = 1 << 20  # resamples x users weighed at once, 8 bytes each and a copy: 16 MB
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,18 @@ class Model(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, training_set: TrainingSet, settings: Any, context: FitContext) -> Self:
-        """Learn from a training set. Deterministic for equal input, settings, seed and library versions."""
+    def fit(
+        cls, training_set: TrainingSet, settings: Any, context: FitContext, found: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Learn from a training set. Deterministic for equal input, settings, seed and library versions.
 
-    @abstractmethod
-    def refit(self, training_set: TrainingSet, settings: Any, context: FitContext) -> Self:
-        """Learn anew from more data, with what was found while `self` was fitted (e.g. the number of epochs)."""
+        Args:
+            found: what an earlier fit found out on a part of the data (`found()`); nothing is then held back for it.
+        """
+
+    def found(self) -> dict[str, Any]:
+        """What a fit on more data need not find out again, e.g. the number of epochs. It is kept in model.json."""
+        return {}
 
     @abstractmethod
     def _save_state(self, folder: Path) -> dict[str, Any]:
@@ -103,6 +109,7 @@ class Model(ABC):
             "model": self.name,
             "id_map_sha256": id_map_sha256,
             "versions": _versions(),
+            "found": self.found(),
             **state,
         }
         (folder / "model.json").write_text(json.dumps(record, indent=2))
@@ -114,7 +121,7 @@ class Model(ABC):
         Raises:
             UsageError: it cannot be read, is another model's, of another format or Keras generation, or of other ids.
         """
-        record = _read_record(folder)
+        record = read_record(folder)
         _check(folder, "format", FORMAT, record["format"], "publish a new run with this version of the program")
         _check(folder, "model", cls.name, record["model"], "load it as that model")
         _check(folder, "id map", id_map_sha256, record["id_map_sha256"], "use the model with the run it belongs to")
@@ -178,7 +185,12 @@ def load_arrays(folder: Path) -> dict[str, NDArray]:
         return {name: stored[name] for name in stored.files}
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """A saved model's model.json.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     try:
         return json.loads((folder / "model.json").read_text())
     except (OSError, ValueError) as error:

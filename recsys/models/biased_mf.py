@@ -78,22 +78,22 @@ class BiasedMF(Rater):
         load_keras()
 
     @classmethod
-    def fit(cls, training_set: TrainingSet, settings: BiasedMFSettings, context: FitContext) -> Self:
+    def fit(
+        cls,
+        training_set: TrainingSet,
+        settings: BiasedMFSettings,
+        context: FitContext,
+        found: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Train on all but a validation slice, and keep the weights that predict the slice best.
+
+        With `found` (epochs) train on everything, for that many epochs.
 
         Raises:
             UsageError: the loss is no longer finite.
         """
-        return cls._train(training_set, settings, context, settings.epochs, settings.validation_fraction)
-
-    def refit(self, training_set: TrainingSet, settings: BiasedMFSettings, context: FitContext) -> Self:
-        """Train on everything, for as many epochs as the validation slice asked for."""
-        return self._train(training_set, settings, context, self.best_epoch, 0.0)
-
-    @classmethod
-    def _train(
-        cls, training_set: TrainingSet, settings: BiasedMFSettings, context: FitContext, epochs: int, held_back: float
-    ) -> Self:
+        epochs = found["epochs"] if found else settings.epochs
+        held_back = 0.0 if found else settings.validation_fraction
         start_training(context.seed, context.compute)
         from recsys.train.factors import train_biased_factors  # imports TensorFlow
 
@@ -139,6 +139,10 @@ class BiasedMF(Rater):
         predicted[known] = self.overall + self.user_bias[user] + self.item_bias[item] + product
         return predicted
 
+    def found(self) -> dict[str, Any]:
+        """epochs: after how many the validation slice was predicted best."""
+        return {"epochs": self.best_epoch}
+
     def history(self) -> list[dict[str, float]]:
         """Mean squared errors (loss, validation_loss) by epoch, in squared rating units."""
         return self.epochs
@@ -158,7 +162,7 @@ class BiasedMF(Rater):
             layer.set_weights([values])
         model.save(folder / "model.keras")
         save_arrays(folder, items=self.items, learned=self.learned, column_of=self.column_of)
-        return {"best_epoch": self.best_epoch}
+        return {}
 
     @classmethod
     def _load_state(cls, folder: Path, record: Mapping[str, Any]) -> Self:
@@ -167,4 +171,4 @@ class BiasedMF(Rater):
         from recsys.train.epochs import Trained
 
         model = keras.saving.load_model(folder / "model.keras", compile=False)
-        return cls._of(model, **load_arrays(folder), trained=Trained(record["best_epoch"], []))
+        return cls._of(model, **load_arrays(folder), trained=Trained(record["found"]["epochs"], []))

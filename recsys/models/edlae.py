@@ -68,7 +68,13 @@ class Edlae(Ranker):
     weights: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, training_set: TrainingSet, settings: EdlaeSettings, context: FitContext) -> Self:
+    def fit(
+        cls,
+        training_set: TrainingSet,
+        settings: EdlaeSettings,
+        context: FitContext,
+        found: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Solve for the weights.
 
         Raises:
@@ -86,10 +92,6 @@ class Edlae(Ranker):
             if few_users:
                 return cls(training_set.items, weights_by_users(binary, penalty, threads))
             return cls(training_set.items, weights_by_items(upper_gram(binary, threads), penalty, threads))
-
-    def refit(self, training_set: TrainingSet, settings: EdlaeSettings, context: FitContext) -> Self:
-        """Solve again."""
-        return self.fit(training_set, settings, context)
 
     def score(self, histories: Histories) -> NDArray[np.float32]:
         """(n_users, n_columns) float32."""

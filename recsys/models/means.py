@@ -42,16 +42,18 @@ class MeansOnly(Rater):
     user: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, training_set: TrainingSet, settings: MeansSettings, context: FitContext) -> Self:
+    def fit(
+        cls,
+        training_set: TrainingSet,
+        settings: MeansSettings,
+        context: FitContext,
+        found: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Take the means of the training set."""
         means = training_set.means
         item = np.zeros(training_set.n_items)
         item[training_set.items] = means.item
         return cls(training_set.items, np.asarray(means.overall), item, means.user)
-
-    def refit(self, training_set: TrainingSet, settings: MeansSettings, context: FitContext) -> Self:
-        """Take the means again."""
-        return self.fit(training_set, settings, context)
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32, never NaN."""

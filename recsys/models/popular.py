@@ -38,13 +38,15 @@ class Popular(Ranker):
     counts: NDArray[np.int64]
 
     @classmethod
-    def fit(cls, training_set: TrainingSet, settings: PopularSettings, context: FitContext) -> Self:
+    def fit(
+        cls,
+        training_set: TrainingSet,
+        settings: PopularSettings,
+        context: FitContext,
+        found: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Count the ratings of each column."""
         return cls(training_set.items, training_set.item_counts[training_set.items])
-
-    def refit(self, training_set: TrainingSet, settings: PopularSettings, context: FitContext) -> Self:
-        """Count again."""
-        return self.fit(training_set, settings, context)
 
     def score(self, histories: Histories) -> NDArray[np.float32]:
         """(n_users, n_columns) the counts, on every row."""

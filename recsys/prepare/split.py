@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from recsys.config import PrepareConfig
 from recsys.errors import InputRefused
@@ -39,6 +38,8 @@ def random_split(n_ratings: int, test_fraction: float, seed: int) -> Mask:
     mask = np.zeros(n_ratings, dtype=bool)
     n_test = min(math.ceil(test_fraction * n_ratings), n_ratings - 1)
     if n_test > 0:
+        from sklearn.model_selection import train_test_split  # a second and 60 MB that other splits do not need
+
         _, test = train_test_split(np.arange(n_ratings), test_size=n_test, random_state=seed)
         mask[test] = True
     return mask

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from recsys.models.base import FitContext, Model, Ranker, Rater
+from recsys.models.base import FitContext, Model, Ranker, Rater, read_record
 from recsys.models.registry import ranker, rater, settings_of
 from recsys.run import Run
 from recsys.store import sealed_stage
@@ -46,8 +46,8 @@ def refit(run: Run, role: Role) -> Fitted:
     with sealed_stage(published.folder, run.record(f"refit_{role}")) as folder:
         if folder is not None and run.config.train.refit:
             settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
-            load = load_ranker if role == "ranker" else load_rater
-            model = load(judged, run).refit(run.prepared.training_set("all"), settings, _context(run))
+            found = read_record(judged.folder)["found"]
+            model = model_class(judged).fit(run.prepared.training_set("all"), settings, _context(run), found)
             _save(model, folder, run)
         elif folder is not None:
             shutil.copytree(judged.folder, folder, dirs_exist_ok=True)

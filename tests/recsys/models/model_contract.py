@@ -134,10 +134,10 @@ class ModelContract:
     def test_a_loaded_model_can_be_refitted_and_saved_again(self, model, model_class, settings, tmp_path):
         more = example_training_set(seed=12)
         loaded = model_class.load(saved(model, tmp_path / "one"), ID_MAP)
-        refitted = loaded.refit(more, settings, CONTEXT)
+        refitted = type(loaded).fit(more, settings, CONTEXT, loaded.found())
         again = model_class.load(saved(refitted, tmp_path / "two"), ID_MAP)
         assert_array_equal(refitted.items, more.items)
-        self.assert_same_answers(model.refit(more, settings, CONTEXT), again, more)
+        self.assert_same_answers(type(model).fit(more, settings, CONTEXT, model.found()), again, more)
 
     def test_history_is_kept_and_plain(self, model):
         assert json.loads(json.dumps(model.history())) == model.history()

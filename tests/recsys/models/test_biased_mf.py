@@ -73,7 +73,7 @@ class TestLearning:
 
     def test_a_refit_trains_the_best_number_of_epochs_on_everything(self, learned):
         full, shown, training_set, settings, model = learned
-        refitted = replace(model, best_epoch=7).refit(training_set, settings, CONTEXT)
+        refitted = BiasedMF.fit(training_set, settings, CONTEXT, replace(model, best_epoch=7).found())
         assert len(refitted.history()) == refitted.best_epoch == 7
         assert all("validation_loss" not in figures for figures in refitted.history())
         assert rmse(refitted, full, ~shown) < 0.8
