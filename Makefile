@@ -1,6 +1,8 @@
 # One command an intent. Every target makes the environment it needs in .venv, from pinned versions.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two workers: many tests wait for processes. Whole files go to one worker, so that each makes its fixtures once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup run test test-slow check fix bench lock clean
 .DEFAULT_GOAL := help
@@ -27,10 +29,10 @@ run: .venv/.run  ## one night on the generated dataset `demo`, into ./store
 	$(BIN)/recsys run
 
 test: .venv/.dev  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: .venv/.dev  ## the slow tests too
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: .venv/.dev  ## formatter, linter, types, import layers
 	$(BIN)/ruff format --check .

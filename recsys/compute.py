@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +53,6 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 def release_memory() -> None:
     """Give memory that is free back to the system: Arrow's pool and the C allocator keep what a stage is done with."""
-    gc.collect()
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -25,9 +24,7 @@ from rich.text import Text
 
 from recsys import progress
 
-# A copy of standard error: what Prefect's temporary server prints is led away from the original (see `prefect_local`).
-_stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace", buffering=1)
-console = Console(file=_stderr, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _Lines(logging.Handler):

@@ -70,14 +70,15 @@ run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
 
 
 def _run_flow(config: RunConfig) -> dict[str, Any]:
-    from deployments.cli.prefect_local import prefect_ready, quiet_defaults
+    from deployments.cli.prefect_local import prefect_server, quiet_defaults
 
     quiet_defaults()
-    _warm_up(config)
-    with prefect_ready():
+    with prefect_server() as server:
+        _warm_up(config)
         from flows.nightly import nightly
         from recsys.run import read_manifest
 
+        server.wait()
         published = nightly(**dict(config))
         manifest = read_manifest(published.folder)
     _tell(manifest, published.folder, published.current)

@@ -71,12 +71,12 @@ def _measure(run: Run) -> dict:  # type: ignore[type-arg]
     prepared = run.prepared
     training_set = prepared.training_set("split")
     context = FitContext(run.config.seed, run.config.compute)
-    ranker = load_ranker(fitted_on_split(run, "ranker"), run)
-    rater = load_rater(fitted_on_split(run, "rater"), run)
-    popular = Popular.fit(training_set, PopularSettings(), context)
-    means = MeansOnly.fit(training_set, MeansSettings(), context)
-    lists = {model.name: _write_lists(run, prepared, model) for model in (ranker, popular)}
-    return measure(prepared, lists, {rater.name: rater, "means": means}, run.config.evaluate, run.config.seed)
+    # One after the other, so that the ranker's weights are gone before the rater is loaded.
+    lists = {run.config.train.ranker: _write_lists(run, prepared, load_ranker(fitted_on_split(run, "ranker"), run))}
+    lists["popular"] = _write_lists(run, prepared, Popular.fit(training_set, PopularSettings(), context))
+    raters = {run.config.train.rater: load_rater(fitted_on_split(run, "rater"), run)}
+    raters["means"] = MeansOnly.fit(training_set, MeansSettings(), context)
+    return measure(prepared, lists, raters, run.config.evaluate, run.config.seed)
 
 
 def _write_lists(run: Run, prepared: Prepared, ranker: Ranker) -> Path:

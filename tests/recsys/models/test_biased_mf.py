@@ -128,7 +128,7 @@ def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_pa
     model = BiasedMF.fit(training_set, BiasedMFSettings(epochs=2, embedding_size=32), CONTEXT)
     model.save(tmp_path, ID_MAP)
     assert (tmp_path / "model.keras").exists()
-    assert json.loads((tmp_path / "model.json").read_text())["best_epoch"] == model.best_epoch
+    assert json.loads((tmp_path / "model.json").read_text())["found"] == {"epochs": model.best_epoch}
     own = hashlib.sha256(model.predict(*all_pairs(training_set)).tobytes()).hexdigest()
 
     here, threads = str(Path(__file__).parent), "4"
