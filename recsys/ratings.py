@@ -70,6 +70,7 @@ class Snapshot:
     trust: Literal["pinned hash", "contents", "own file", "generated"]
     stale: bool = False  # True: the source failed tonight, this is the last good copy
     stale_reason: str = ""
+    written_ns: tuple[int, ...] = ()  # of ratings read where they lie: when each was last written, before it was hashed
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def similar_items(item_id: pa.DataType) -> pa.Schema:
     )
 
 
+def embeddings(id_name: str, id_type: pa.DataType) -> pa.Schema:
+    """Vectors of a model's own space, sorted by id; all of one length."""
+    return pa.schema([_field(id_name, id_type), _field("embedding", pa.list_(_field("item", pa.float32())))])
+
+
 def predictions(user_id: pa.DataType, item_id: pa.DataType) -> pa.Schema:
     """Predicted ratings of given pairs, in the order they were given."""
     return pa.schema(

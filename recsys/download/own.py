@@ -35,6 +35,7 @@ class Settled:
     hashes: tuple[str, ...]
     origin: str
     stale_reason: str = ""
+    written_ns: tuple[int, ...] = ()  # of files read where they lie
 
 
 NOTHING = Settled((), (), "")
@@ -71,6 +72,7 @@ def take_own(input: InputConfig, download: DownloadConfig, raw: Path) -> Snapsho
         trust="own file",
         stale=bool(reason),
         stale_reason=reason,
+        written_ns=ratings.written_ns,
     )
 
 
@@ -90,12 +92,13 @@ def _settle(address: str, kind: str, store: _Store, look: Callable[[Sequence[Pat
 
 def _in_place(files: tuple[Path, ...]) -> Settled:
     try:
+        written_ns = tuple(file.stat().st_mtime_ns for file in files)
         hashes = tuple(map(sha256_file, files))
     except OSError as error:
         raise SourceUnavailable(
             f"{error.filename} cannot be read.", found=error.strerror or str(error), todo="check its permissions"
         ) from error
-    return Settled(files, hashes, str(files[0] if len(files) == 1 else files[0].parent))
+    return Settled(files, hashes, str(files[0] if len(files) == 1 else files[0].parent), written_ns=written_ns)
 
 
 def _of_copy(copy: Copy, stale_reason: str = "") -> Settled:

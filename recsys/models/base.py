@@ -50,6 +50,23 @@ class TopN:
     scores: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Vectors of a model's own space; a row that was not learned is not published.
+
+    Attributes:
+        users: (n_users, size) float32.
+        users_learned: (n_users,) bool.
+        items: (n_columns, size) float32.
+        items_learned: (n_columns,) bool.
+    """
+
+    users: NDArray[np.float32]
+    users_learned: NDArray[np.bool_]
+    items: NDArray[np.float32]
+    items_learned: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class FitContext:
     """What a fit may use beside its data."""
@@ -129,6 +146,10 @@ class Model(ABC):
         _check(folder, "Keras generation", own, saved, "install that generation, or publish a new run")
         return cls._load_state(folder, record)
 
+    def embeddings(self) -> Embeddings | None:
+        """The vectors of users and items; None where the model has none."""
+        return None
+
     def history(self) -> list[dict[str, float]]:
         """Figures by epoch, where the model is trained in epochs."""
         return []
@@ -148,6 +169,10 @@ class Ranker(Model):
     def can_score(self, histories: Histories) -> NDArray[np.bool_]:
         """(n_users,) whether the model has anything to say about a user: by default, a rating of a known item."""
         return np.diff(histories.ratings.indptr) > 0
+
+    def similar(self, n: int, compute: ComputeConfig) -> TopN | None:
+        """(n_columns, n) the nearest columns of each column, itself left out; None where the model cannot say."""
+        return None
 
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """(n_users, n) the rated column that adds most to each score; `NOTHING` where the model cannot say exactly."""

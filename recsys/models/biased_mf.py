@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from recsys.config import Section
-from recsys.models.base import FitContext, Rater, check_bounds, load_arrays, save_arrays
+from recsys.models.base import Embeddings, FitContext, Rater, check_bounds, load_arrays, save_arrays
 from recsys.models.keras_backend import load_keras, start_training
 from recsys.prepare.means import rows_of
 from recsys.prepare.training_set import TrainingSet
@@ -138,6 +138,10 @@ class BiasedMF(Rater):
         product = np.einsum("nk,nk->n", self.user_factors[user], self.item_factors[item], dtype=np.float64)
         predicted[known] = self.overall + self.user_bias[user] + self.item_bias[item] + product
         return predicted
+
+    def embeddings(self) -> Embeddings:
+        """The factors, biases left out."""
+        return Embeddings(self.user_factors, self.learned, self.item_factors, self.column_of[self.items] >= 0)
 
     def found(self) -> dict[str, Any]:
         """epochs: after how many the validation slice was predicted best."""

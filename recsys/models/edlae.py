@@ -25,7 +25,7 @@ from recsys.errors import UsageError
 from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
 from recsys.models.cooccurrence import upper_gram
 from recsys.prepare.training_set import TrainingSet
-from recsys.score.linear import largest_contribution, linear_top_n
+from recsys.score.linear import largest_contribution, largest_of_rows, linear_top_n
 
 log = logging.getLogger("recsys")
 
@@ -101,6 +101,10 @@ class Edlae(Ranker):
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n best columns of each user."""
         return TopN(*linear_top_n(_binary(histories), histories.seen, self.weights, n, thread_count(compute)))
+
+    def similar(self, n: int, compute: ComputeConfig) -> TopN:
+        """What having rated an item speaks for most: the largest weights of its row."""
+        return TopN(*largest_of_rows(self.weights, n, thread_count(compute)))
 
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -65,7 +66,9 @@ def check_volume(run: Run, ratings: int) -> None:
 
 def _read(run: Run, snapshot: Snapshot) -> Ratings:
     try:
-        return read_ratings(snapshot, run.config.input)
+        ratings = read_ratings(snapshot, run.config.input)
+        _require_unchanged(snapshot)
+        return ratings
     except RowsRefused as refused:
         if refused.quarantine.num_rows:
             folder = run.folder / "refused"
@@ -78,6 +81,18 @@ def _read(run: Run, snapshot: Snapshot) -> Ratings:
                 todo=f"{refused.todo}; all refused rows: {folder / 'quarantine.parquet'}",
             ) from refused
         raise
+
+
+def _require_unchanged(snapshot: Snapshot) -> None:
+    """The run's identity is the fingerprint of what was hashed: a file written since may not stand in for it."""
+    for path, written_ns in zip(snapshot.ratings, snapshot.written_ns, strict=False):
+        if Path(path).stat().st_mtime_ns != written_ns:
+            raise InputRefused(
+                f"{path} was written to while the run was reading it.",
+                expected="a file that lies still",
+                found="another time of change than when it was fingerprinted",
+                todo="write it under another name and rename it when it is whole, then run again",
+            )
 
 
 def _tell(counts: Counts) -> None:

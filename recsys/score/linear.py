@@ -56,6 +56,28 @@ def largest_contribution(
     return reasons
 
 
+def largest_of_rows(
+    weights: NDArray[np.float32], n: int, threads: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The n largest entries of each row of a square matrix, the diagonal left out: columns (-1: none left), values."""
+    columns, values = empty_lists(len(weights), n)
+
+    def work(start: int, stop: int) -> None:
+        _largest_rows(start, stop, weights, columns, values)
+
+    over_ranges(work, len(columns), threads)
+    return columns, values
+
+
+@compiled
+def _largest_rows(start, stop, weights, columns, values):  # type: ignore[no-untyped-def]
+    row = np.empty(weights.shape[1], np.float64)
+    for item in range(start, stop):
+        row[:] = weights[item]
+        row[item] = -np.inf
+        select(row, columns[item], values[item])
+
+
 @compiled
 def _linear_rows(start, stop, indptr, indices, data, seen_indptr, seen_indices, weights, columns, scores):  # type: ignore[no-untyped-def]
     running = np.empty(weights.shape[1], np.float64)

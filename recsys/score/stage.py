@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys import tables
+from recsys.models.base import Ranker, Rater
 from recsys.parquet import ROW_GROUP_ROWS, write_parts
 from recsys.prepare.prepared import Prepared
 from recsys.prepare.training_set import TrainingSet, by_popularity
 from recsys.run import Run
 from recsys.score.lists import Scorer, to_table
+from recsys.score.neighbours import embedding_tables, similar_table
 from recsys.store import sealed_stage
 from recsys.train.stage import fitted_on_all, load_ranker, load_rater
 
@@ -34,12 +36,18 @@ def table_metadata(run: Run) -> dict[str, str]:
 
 
 def score(run: Run) -> int:
-    """Write recommendations, popular_items and quarantine, each once; returns the rows of the recommendations."""
-    prepared = run.prepared
-    training_set = prepared.training_set("all")
+    """Write the tables, each once; returns the rows of the recommendations."""
+    prepared, training_set = run.prepared, run.prepared.training_set("all")
+    ranker, rater = load_ranker(fitted_on_all(run, "ranker"), run), load_rater(fitted_on_all(run, "rater"), run)
     _write(run, "popular_items", popular_table(training_set, prepared))
     _write(run, "quarantine", prepared.quarantine().cast(tables.QUARANTINE))
-    return _write_recommendations(run, prepared, training_set)
+    similar = ranker.similar(run.config.score.top_n, run.config.compute)
+    if similar is not None:
+        _write(run, "similar_items", similar_table(similar, ranker.items, prepared.ids))
+    model = ranker if ranker.embeddings() is not None else rater
+    for name, table in embedding_tables(model, prepared.ids).items():
+        _write(run, name, table)
+    return _write_recommendations(run, training_set, ranker, rater)
 
 
 def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
@@ -61,11 +69,10 @@ def served_users(prepared: Prepared) -> NDArray[np.int32]:
     return np.flatnonzero(prepared.array("served")).astype(np.int32)
 
 
-def _write_recommendations(run: Run, prepared: Prepared, training_set: TrainingSet) -> int:
+def _write_recommendations(run: Run, training_set: TrainingSet, ranker: Ranker, rater: Rater) -> int:
+    prepared = run.prepared
     with sealed_stage(run.folder / "recommendations", run.record("score")) as folder:
         if folder is not None:
-            ranker = load_ranker(fitted_on_all(run, "ranker"), run)
-            rater = load_rater(fitted_on_all(run, "rater"), run)
             n, ids, users = run.config.score.top_n, prepared.ids, served_users(prepared)
             scorer = Scorer(training_set, prepared.seen("all"), ranker, rater, prepared.scale, n, run.config.compute)
             write_parts(

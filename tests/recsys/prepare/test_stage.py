@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from datetime import date
 
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.config import load
+from recsys.config import DownloadConfig, InputConfig, load
+from recsys.download.own import take_own
 from recsys.errors import InputRefused
+from recsys.prepare import stage
 from recsys.prepare.stage import check_volume, prepare
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
 from recsys.run import Run
@@ -161,3 +164,13 @@ def test_the_same_input_twice_is_as_large_as_itself(run_of):
     publish(first, asdict(prepare(first)))
     again = run_of(lines, test, "input.min_volume_ratio=1", "seed=7")
     assert prepare(again).ratings_kept == 20
+
+
+def test_a_file_written_to_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "ratings.csv"
+    path.write_text("user_id,item_id,rating\n1,1,4\n1,2,5\n2,1,3\n")
+    snapshot = take_own(InputConfig(ratings=str(path)), DownloadConfig(), tmp_path / "raw")
+    stage._require_unchanged(snapshot)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(InputRefused, match="was written to while"):
+        stage._require_unchanged(snapshot)

@@ -1,0 +1,50 @@
+"""The tables that come from the models alone: nearest items of each item, and embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys import tables
+from recsys.identifiers import IdMap
+from recsys.models.base import Model, TopN
+
+
+def similar_table(similar: TopN, items: NDArray[np.int32], ids: IdMap) -> pa.Table:
+    """Rows of `similar_items` by (item_id, rank).
+
+    Args:
+        similar: (n_columns, n) the nearest columns of each column.
+        items: (n_columns,) the item_index of each column, ascending.
+    """
+    stands = similar.columns >= 0
+    rank = np.broadcast_to(np.arange(1, stands.shape[1] + 1, dtype=np.int32), stands.shape)
+    item = np.broadcast_to(items[:, None], stands.shape)
+    columns = [
+        ids.item_ids.take(pa.array(item[stands])),
+        pa.array(rank[stands]),
+        ids.item_ids.take(pa.array(items[similar.columns[stands]])),
+        pa.array(similar.scores[stands]),
+    ]
+    return pa.Table.from_arrays(columns, schema=tables.similar_items(ids.item_ids.type))
+
+
+def embedding_tables(model: Model, ids: IdMap) -> dict[str, pa.Table]:
+    """`item_embeddings` and `user_embeddings`, sorted by id; none where the model has no vectors."""
+    vectors = model.embeddings()
+    if vectors is None:
+        return {}
+    items, users = model.items[vectors.items_learned], np.flatnonzero(vectors.users_learned)
+    return {
+        "item_embeddings": _table("item_id", ids.item_ids.take(pa.array(items)), vectors.items[vectors.items_learned]),
+        "user_embeddings": _table("user_id", ids.user_ids.take(pa.array(users)), vectors.users[users]),
+    }
+
+
+def _table(name: str, id_values: pa.Array, vectors: NDArray[np.float32]) -> pa.Table:
+    schema = tables.embeddings(name, id_values.type)
+    offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
+    values = pa.array(np.ascontiguousarray(vectors).ravel())
+    lists = pa.ListArray.from_arrays(offsets, values, type=schema.field("embedding").type)
+    return pa.Table.from_arrays([id_values, lists], schema=schema)
