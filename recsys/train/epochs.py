@@ -108,7 +108,8 @@ def _compiled_epoch(
     tensors = [tf.constant(column) for column in columns]
 
     # XLA fuses the update of the tables into one pass over them; on two cores that halves the time of a step.
-    @tf.function(jit_compile=True)
+    # The loop is written out: AutoGraph, which rewrites Python loops, depends on the version of Python.
+    @tf.function(jit_compile=True, autograph=False)
     def step(take: Any) -> Any:
         batch = [tf.gather(tensor, take) for tensor in tensors]
         with tf.GradientTape() as tape:
@@ -117,12 +118,16 @@ def _compiled_epoch(
         optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], weights)
         return reported
 
-    @tf.function(input_signature=[tf.TensorSpec([steps * schedule.batch], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([steps * schedule.batch], tf.int32)], autograph=False)
     def epoch(order: Any) -> Any:
         batches = tf.reshape(order, [steps, schedule.batch])
-        total = 0.0
-        for place in tf.range(steps):
-            total += step(batches[place])
+        start = (tf.constant(0), tf.constant(0.0))
+        _, total = tf.while_loop(
+            lambda place, _: place < steps,
+            lambda place, total: (place + 1, total + step(batches[place])),
+            start,
+            parallel_iterations=1,
+        )
         return total / steps
 
     return epoch
