@@ -55,7 +55,9 @@ class Reader(threading.Thread):
             time.sleep(0.005)
 
     def _look(self) -> None:
-        for folder in (self.store / json.loads(self._pointer())["path"], self.store / "published" / "current"):
+        # The link is resolved once, as the pointer is read once: what is opened after that is all of one run.
+        linked = (self.store / "published" / "current").resolve()
+        for folder in (self.store / json.loads(self._pointer())["path"], linked):
             manifest = json.loads((folder / "manifest.json").read_text())
             self.seen.add(manifest["run_id"])
             sizes = {entry["path"]: (folder / entry["path"]).stat().st_size for entry in manifest["files"]}

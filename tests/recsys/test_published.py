@@ -106,11 +106,11 @@ class TestTables:
     def test_a_table_is_its_folder(self, run):
         assert run.table("recommendations") == run.folder / "recommendations"
 
-    @pytest.mark.parametrize("name", ["similar_items", "prepared", "../x", ""])
+    @pytest.mark.parametrize("name", ["user_embeddings", "prepared", "../x", ""])
     def test_another_name_is_refused_with_those_there_are(self, run, name):
         with pytest.raises(UsageError, match="has no table") as refusal:
             run.table(name)
-        assert refusal.value.expected == "one of recommendations, popular_items, quarantine"
+        assert refusal.value.expected == "one of recommendations, similar_items, popular_items, quarantine"
 
     def test_a_persons_rows_with_titles(self, run):
         rows = run.recommendations_of(101)
