@@ -222,7 +222,7 @@ def _explained(error: ValidationError, prefix: str) -> UsageError:
     return UsageError(
         f"The configuration is wrong at {place or 'the top'}: {first['msg']}.",
         found=repr(first.get("input"))[:200],
-        todo="`recsys run --help` lists the options; README, Configuration, lists every key",
+        todo="`recsys run --help` lists the options; recsys/config.py has every key with its reason",
     )
 
 

@@ -108,6 +108,7 @@ def _start(log: Path) -> Server:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
+            start_new_session=True,  # Ctrl-C on a terminal is for the run, whose last words still go to the server
             preexec_fn=_end_with_parent,  # noqa: PLW1509  (no other thread runs yet, and it takes no lock)
         )
     url = f"http://127.0.0.1:{port}/api"
@@ -118,7 +119,6 @@ def _start(log: Path) -> Server:
 
 def _end_with_parent() -> None:
     """Also when the parent is killed: else each killed run would leave a server behind. Linux only."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which still has its last words to say
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

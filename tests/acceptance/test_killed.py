@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_the_published_tables(cli, server_env, tmp_path) -> None:
     while not in_run("model/rater.partial")(tmp_path):
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped by the keyboard" in told
