@@ -195,8 +195,8 @@ class Rater(Model):
 
 def check_bounds(index: NDArray[np.int32], size: int, what: str) -> None:
     """Refuse indices outside -1..size-1: a gather would wrap around or return another's row."""
-    if len(index) and (index.min() < -1 or index.max() >= size):
-        raise IndexError(f"{what} must be in -1..{size - 1}, found {int(index.min())}..{int(index.max())}")
+    if len(index) and (np.min(index) < -1 or np.max(index) >= size):
+        raise IndexError(f"{what} must be in -1..{size - 1}, found {int(np.min(index))}..{int(np.max(index))}")
 
 
 def save_arrays(folder: Path, **arrays: NDArray) -> None:

@@ -157,8 +157,8 @@ def write_prepared(
         training_set = _part(ratings, ids, learned[part], top_items, config.min_user_ratings)
         _save_training_set(training_set, folder / part)
     counts = _counts(ratings, ids, held_out, training_set)
-    lowest = float(ratings.rating.min()) if scale.lowest is None else scale.lowest
-    highest = float(ratings.rating.max()) if scale.highest is None else scale.highest
+    lowest = float(np.min(ratings.rating)) if scale.lowest is None else scale.lowest
+    highest = float(np.max(ratings.rating)) if scale.highest is None else scale.highest
     record = {
         "counts": asdict(counts),
         "scale": [lowest, highest],
@@ -220,8 +220,8 @@ def _counts(ratings: Ratings, ids: IdMap, held_out: NDArray[np.bool_], full: Tra
         users_kept=int(full.trained.sum()),
         items_kept=len(full.items),
         ratings_kept=full.learned.nnz,
-        rating_min=float(ratings.rating.min()),
-        rating_max=float(ratings.rating.max()),
+        rating_min=float(np.min(ratings.rating)),
+        rating_max=float(np.max(ratings.rating)),
         preference_min=float(preferences.min()),
         preference_max=float(preferences.max()),
     )
