@@ -27,7 +27,7 @@ class Histories:
     """The users to score, a row each.
 
     Attributes:
-        user_index: (n,) int32.
+        user_index: (n,) int32; -1 for a person the model was not fitted on (fold-in).
         ratings: (n, n_columns) CSR float32, what each has rated, in the model's columns; columns ascend in a row.
         seen: (n, n_columns) CSR, a stored entry where an item must be left out; at least the rated ones.
     """
@@ -69,10 +69,17 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a fit may use beside its data."""
+    """What a fit may use beside its data.
+
+    Attributes:
+        seed: of every random number of the fit.
+        compute: threads and memory.
+        checkpoints: a folder of this fit's own; what it keeps there lets a killed fit go on. None keeps nothing.
+    """
 
     seed: int
     compute: ComputeConfig
+    checkpoints: Path | None = None
 
 
 class Model(ABC):
@@ -191,6 +198,18 @@ class Rater(Model):
         Raises:
             IndexError: an index is outside the id map.
         """
+
+    def predict_new(self, ratings: csr_matrix, columns: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(n, k) predicted ratings for people the model was not fitted on, from their own ratings (fold-in).
+
+        Args:
+            ratings: (n, n_columns) CSR float32, what each has rated, in the model's columns.
+            columns: (n, k) int32, the columns asked for; -1 for none.
+
+        Returns:
+            In the input's units, not clipped; NaN where the rater cannot say, which by default is everywhere.
+        """
+        return np.full(columns.shape, np.nan, dtype=np.float32)
 
 
 def check_bounds(index: NDArray[np.int32], size: int, what: str) -> None:

@@ -16,6 +16,8 @@ RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
     "biased_mf": "recsys.models.biased_mf:BiasedMF",
 }
+# A preset is a model under a name of its own, with other defaults: (model, settings that differ).
+PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
 
 
 def ranker(name: str) -> type[Ranker]:
@@ -43,22 +45,36 @@ def settings_of(name: str, given: Mapping[str, Any]) -> Section:
         UsageError: no such model or setting, or a value out of bounds.
     """
     kind = _find(name, {**RANKERS, **RATERS}, "model")
-    return validated(kind.settings, given, f"models.{name}.")
+    _, preset = PRESETS.get(name, (name, {}))
+    return validated(kind.settings, {**preset, **given}, f"models.{name}.")
 
 
 def describe_all() -> list[dict[str, str]]:
     """name, kind and a line about each model."""
-    found = [("ranker", name, RANKERS) for name in RANKERS] + [("rater", name, RATERS) for name in RATERS]
-    return [{"name": name, "kind": kind, "about": _find(name, known, kind).summary} for kind, name, known in found]
+    found = [("ranker", name, RANKERS) for name in _names(RANKERS)] + [
+        ("rater", name, RATERS) for name in _names(RATERS)
+    ]
+    return [{"name": name, "kind": kind, "about": _about(name, known, kind)} for kind, name, known in found]
+
+
+def _names(known: Mapping[str, str]) -> list[str]:
+    return [*known, *(preset for preset, (model, _) in PRESETS.items() if model in known)]
+
+
+def _about(name: str, known: Mapping[str, str], kind: str) -> str:
+    if name not in PRESETS:
+        return _find(name, known, kind).summary
+    model, settings = PRESETS[name]
+    return f"{model} with {', '.join(f'{key} {value}' for key, value in settings.items())}"
 
 
 def _find(name: str, known: Mapping[str, str], what: str) -> type[Model]:
-    if name not in known:
+    if name not in _names(known):
         raise UsageError(
             f"There is no {what} {name!r}.",
-            expected=f"one of {', '.join(sorted(known))}",
+            expected=f"one of {', '.join(sorted(_names(known)))}",
             found=repr(name),
             todo="choose one; `recsys models` describes them",
         )
-    module, _, attribute = known[name].partition(":")
+    module, _, attribute = known[PRESETS[name][0] if name in PRESETS else name].partition(":")
     return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
