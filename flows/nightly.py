@@ -56,7 +56,7 @@ def nightly(
     """Make and publish the tables of one night.
 
     The parameters are the sections of `recsys.config.RunConfig`; Prefect draws a form from them. A night that was
-    published before is found done.
+    published before is found done, or rebuilt where its files were damaged since.
 
     Raises:
         RecsysError: what was expected, what came and what to do.
@@ -66,6 +66,7 @@ def nightly(
     )
     with Store(Path(config.store).resolve()).lock():
         run = stages.download(config, config.run_date or _night())
+        stages.mend(run)
         if not run.complete:
             stages.prepare(run)
             stages.fit(run, "ranker")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -20,18 +21,15 @@ from recsys.errors import InputRefused, RecsysError, UsageError, sample
 from recsys.models.base import Rater
 from recsys.models.registry import rater
 from recsys.prepare.prepared import Prepared
-from recsys.publish.manifest import sha256_of
+from recsys.publish.damage import Damage, DamagedRun, damaged_run, find_damage, find_damage_by_size
+from recsys.publish.manifest import is_sealed
 from recsys.read import read_pairs
 from recsys.run import read_manifest
-from recsys.store import MANIFEST, TABLES, Store
+from recsys.store import MANIFEST, TABLES, Pointer, Store
 
 log = logging.getLogger("recsys")
 
 BLOCK = 1 << 20  # pairs predicted at a time: about 50 MB of indices, gathers and results
-
-
-class DamagedRun(RecsysError):
-    """Published files are not what their manifest says."""
 
 
 @dataclass(frozen=True)
@@ -45,40 +43,44 @@ class PublishedRun:
         """The published run, or the latest complete one of a date.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or the pointer is broken.
         """
-        current = Store(store).current()
-        if run_date is None:
-            if current is None:
-                raise UsageError(
-                    f"Nothing is published in {store}.",
-                    expected="a store with a published run",
-                    found="no pointer" if store.exists() else "no such folder",
-                    todo="run `recsys run`, or name the store with --store",
-                )
-            return cls(store / current.path)
-        of_date = [run for run in complete_runs(store) if run.manifest["run_date"] == run_date.isoformat()]
-        if not of_date:
-            raise UsageError(
-                f"No run of {run_date} is complete.",
-                expected="a date with a complete run",
-                found=sample(sorted({run.manifest["run_date"] for run in complete_runs(store)})) or "no complete run",
-                todo="`recsys runs list` shows them",
-            )
-        for run in of_date:
-            if current is not None and run.run_id == current.run_id:
-                return run
-        return max(of_date, key=lambda run: run.manifest["published_at"])
+        return cls(store / _published(store).path) if run_date is None else _of_date(store, run_date)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The run's manifest."""
-        return read_manifest(self.folder)
+        """The run's manifest.
+
+        Raises:
+            DamagedRun: it is gone, or not as it was written.
+        """
+        try:
+            manifest = read_manifest(self.folder)
+        except UsageError as error:
+            raise damaged_run(self.folder, find_damage(self.folder)) from error
+        if not is_sealed(manifest):
+            raise damaged_run(self.folder, find_damage(self.folder))
+        return manifest
 
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return str(self.manifest["run_id"])
+        return self.folder.name.removeprefix("run_id=")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read the run's files: whatever fails on a damaged run is told as that; on a whole one it is a defect.
+
+        Raises:
+            DamagedRun: names the files.
+        """
+        try:
+            yield
+        except RecsysError:
+            raise
+        except Exception:
+            self.verify()
+            raise
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -96,16 +98,22 @@ class PublishedRun:
 
         Raises:
             UsageError: there is no such table in this run.
+            DamagedRun: a file of it is missing or of another size.
         """
-        folder = self.folder / name
-        if name not in TABLES or not folder.is_dir():
+        files: dict[str, list[dict[str, Any]]] = {}
+        for entry in self.manifest["files"]:
+            files.setdefault(entry["path"].partition("/")[0], []).append(entry)
+        if name not in TABLES or name not in files:
             raise UsageError(
                 f"Run {self.run_id} has no table {name!r}.",
-                expected=f"one of {', '.join(t for t in TABLES if (self.folder / t).is_dir())}",
+                expected=f"one of {', '.join(table for table in TABLES if table in files)}",
                 found=name,
                 todo="choose one of them",
             )
-        return folder
+        damage = find_damage_by_size(self.folder, files[name])
+        if damage:
+            raise damaged_run(self.folder, damage)
+        return self.folder / name
 
     def user_id(self, text: str) -> Any:
         """A user id as typed by a person, in the type of the input.
@@ -198,60 +206,78 @@ class PublishedRun:
         Raises:
             DamagedRun: names what is missing, changed or not named.
         """
-        wanted = {entry["path"]: entry for entry in self.manifest["files"]}
-        found = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()} - {
-            MANIFEST
-        }
-        missing = sorted(set(wanted) - found)
-        added = sorted(found - set(wanted))
-        changed = [path for path in sorted(found & set(wanted)) if self._changed(path, wanted[path])]
-        if missing or added or changed:
-            parts = (("changed", changed), ("missing", missing), ("not in the manifest", added))
-            raise DamagedRun(
-                f"Run {self.run_id} is damaged.",
-                expected=f"{len(wanted)} files as in {self.folder / MANIFEST}",
-                found="; ".join(f"{what}: {sample(paths)}" for what, paths in parts if paths),
-                todo="do not read these tables; publish the night again, or point readers to another run",
-            )
-        return len(wanted)
+        damage = self.damage()
+        if damage:
+            raise damaged_run(self.folder, damage)
+        return damage.files
 
-    def _changed(self, path: str, entry: Mapping[str, Any]) -> bool:
-        full = self.folder / path
-        return full.stat().st_size != entry["bytes"] or sha256_of(full) != entry["sha256"]
+    def damage(self) -> Damage:
+        """What is missing, changed or not named; reads all files."""
+        return find_damage(self.folder)
 
 
 def complete_runs(store: Path) -> list[PublishedRun]:
-    """All runs with a manifest that can be read, by (run_date, published_at)."""
-    runs = [
-        PublishedRun(folder) for folder in Store(store).runs() if (folder / MANIFEST).exists() and _readable(folder)
-    ]
-    return sorted(runs, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
-
-
-def _readable(folder: Path) -> bool:
-    try:
-        read_manifest(folder)
-    except UsageError as error:
-        log.warning("%s", error.what)
-        return False
-    return True
+    """All runs with a manifest that is as it was written, by (run_date, published_at)."""
+    readable = [run for run in _with_manifest(store) if _readable(run)]
+    return sorted(readable, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
 
 
 def find_run(store: Path, run_id: str) -> PublishedRun:
-    """A complete run by its id or the beginning of it.
+    """A complete run, damaged or not, by its id or the beginning of it.
 
     Raises:
         UsageError: none or several fit.
     """
-    fitting = [run for run in complete_runs(store) if run.run_id.startswith(run_id)]
+    runs = _with_manifest(store)
+    fitting = [run for run in runs if run_id and run.run_id.startswith(run_id)]
     if len(fitting) != 1:
         raise UsageError(
-            f"{'No complete run' if not fitting else 'More than one run'} in {store} begins with {run_id!r}.",
+            f"{'More than one run' if fitting else 'No complete run'} in {store} begins with {run_id!r}."
+            if run_id
+            else "The run's id is empty.",
             expected="the id of one run, or enough of its beginning",
-            found=sample([run.run_id for run in fitting or complete_runs(store)]) or "no complete run",
+            found=sample([run.run_id for run in fitting or runs]) or "no complete run",
             todo="`recsys runs list` shows them",
         )
     return fitting[0]
+
+
+def _with_manifest(store: Path) -> list[PublishedRun]:
+    return [PublishedRun(folder) for folder in Store(store).runs() if (folder / MANIFEST).exists()]
+
+
+def _readable(run: PublishedRun) -> bool:
+    try:
+        return bool(run.manifest)
+    except DamagedRun as error:
+        log.warning("%s %s", error.what, error.found)
+        return False
+
+
+def _published(store: Path) -> Pointer:
+    current = Store(store).current()
+    if current is None:
+        raise UsageError(
+            f"Nothing is published in {store}.",
+            expected="a store with a published run",
+            found="no pointer" if store.exists() else "no such folder",
+            todo="run `recsys run`, or name the store with --store",
+        )
+    return current
+
+
+def _of_date(store: Path, run_date: date) -> PublishedRun:
+    """The published run where it is of that date, else the one completed last."""
+    runs = complete_runs(store)
+    of_date = [run for run in runs if run.manifest["run_date"] == run_date.isoformat()]
+    if not of_date:
+        raise UsageError(
+            f"No run of {run_date} is complete.",
+            expected="a date with a complete run",
+            found=sample(sorted({run.manifest["run_date"] for run in runs})) or "no complete run",
+            todo="`recsys runs list` shows them",
+        )
+    return next((run for run in of_date if Store(store).names(run.run_id)), of_date[-1])
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.Array:

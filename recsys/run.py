@@ -17,6 +17,7 @@ from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
 from recsys.store import MANIFEST, Store
 
+REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
 
 
@@ -69,6 +70,11 @@ class Run:
     def prepared(self) -> Prepared:
         """The prepared ratings."""
         return Prepared(self.folder / "prepared")
+
+    @property
+    def set_aside(self) -> Path:
+        """Where the run's folder is kept that was found damaged, until the rebuilt one is published."""
+        return self.work / "damaged"
 
     def record(self, stage: str) -> Path:
         """Where a stage's time is kept until the manifest is written."""

@@ -37,6 +37,19 @@ class Pointer:
     path: str  # relative to the store
 
 
+class BrokenPointer(UsageError):
+    """The pointer cannot be read, or leads to no complete run.
+
+    Args:
+        night: that of the run it names; None where it cannot be read.
+    """
+
+    def __init__(self, what: str, *, expected: str, found: str, night: date | None = None) -> None:
+        todo = "`recsys run` mends it; until then `recsys runs list` shows the runs, and --run-date names one of them"
+        super().__init__(what, expected=expected, found=found, todo=todo)
+        self.night = night
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder that holds all runs and the pointer to the published one."""
@@ -61,19 +74,37 @@ class Store:
         """The published run; None where nothing is published yet.
 
         Raises:
-            UsageError: the pointer cannot be read; it is replaced as a whole, so something else wrote it.
+            BrokenPointer: it cannot be read, or leads to no complete run.
         """
+        pointer = self._pointer()
+        if pointer is not None and not (self.root / pointer.path / MANIFEST).exists():
+            raise BrokenPointer(
+                f"The pointer {self.pointer_file} leads to a run that is not there.",
+                expected=f"a complete run in {self.root / pointer.path}",
+                found=f"no {MANIFEST}",
+                night=pointer.run_date,
+            )
+        return pointer
+
+    def names(self, run_id: str) -> bool:
+        """Whether the pointer names a run, be it there or not."""
+        try:
+            pointer = self._pointer()
+        except BrokenPointer:
+            return False
+        return pointer is not None and pointer.run_id == run_id
+
+    def _pointer(self) -> Pointer | None:
         try:
             record = json.loads(self.pointer_file.read_text())
-            return Pointer(date.fromisoformat(record["run_date"]), record["run_id"], record["path"])
+            return Pointer(date.fromisoformat(record["run_date"]), str(record["run_id"]), str(record["path"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
+        except (OSError, ValueError, KeyError, TypeError) as error:  # it is replaced as a whole: others wrote it
+            raise BrokenPointer(
                 f"The pointer {self.pointer_file} cannot be read.",
                 expected="JSON with run_date, run_id and path",
                 found=str(error),
-                todo="restore it from a backup, or remove it and run again",
             ) from error
 
     def work_folder(self, run_id: str) -> Path:
@@ -85,14 +116,24 @@ class Store:
         return sorted(self.root.glob("runs/run_date=*/run_id=*"))
 
     def point_to(self, pointer: Pointer) -> None:
-        """Publish: replace the pointer as a whole, then the convenience link beside it.
+        """Publish: replace the pointer as a whole, then the convenience link beside it; what is right stays as it is.
 
         A crash between the two leaves both on whole runs; the next run mends the link.
         """
         record = {"run_date": pointer.run_date.isoformat(), "run_id": pointer.run_id, "path": pointer.path}
+        text = json.dumps(record, indent=2) + "\n"
         self.pointer_file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.pointer_file, json.dumps(record, indent=2) + "\n")
+        if not self.pointer_file.exists() or self.pointer_file.read_bytes() != text.encode():
+            write_whole(self.pointer_file, text)
         self._link(pointer)
+
+    def withdraw(self) -> None:
+        """Take the link and the pointer away: nothing is published."""
+        link = self.pointer_file.parent / "current"
+        if link.is_symlink():
+            link.unlink()
+        self.pointer_file.unlink(missing_ok=True)
+        sync_folder(self.pointer_file.parent)
 
     def _link(self, pointer: Pointer) -> None:
         link = self.pointer_file.parent / "current"

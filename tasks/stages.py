@@ -21,6 +21,7 @@ from recsys.evaluate import stage as evaluate_stage
 from recsys.evaluate.stage import Evaluation
 from recsys.prepare import stage as prepare_stage
 from recsys.prepare.prepared import Counts
+from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
 from recsys.run import Run
@@ -45,6 +46,12 @@ async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> b
 def download(config: RunConfig, run_date: date) -> Run:
     """Take a snapshot of the ratings, and name the run by it."""
     return open_run(config, run_date)
+
+
+@task(cache_policy=NO_CACHE)
+def mend(run: Run) -> None:
+    """Set the run aside where it was damaged, and have the pointer lead to a whole one."""
+    mend_stage.mend(run)
 
 
 @task(cache_policy=NO_CACHE)

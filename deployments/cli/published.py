@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import result, show_progress, table
+from deployments.cli.console import error, result, show_progress, table
 from deployments.cli.options import Json, RunDate, Store, store_folder
 from deployments.cli.run import parse_date
 from recsys.errors import UsageError
-from recsys.store import MANIFEST
+from recsys.store import BrokenPointer
 from recsys.store import Store as RunStore
 
 runs = typer.Typer(no_args_is_help=True, help="The published history.")
@@ -42,7 +43,8 @@ def predict(
     from recsys.published import PublishedRun
 
     run = PublishedRun.open(store_folder(store), parse_date(run_date))
-    predicted = run.predict_file(pairs, out)
+    with run.reading():
+        predicted = run.predict_file(pairs, out)
     unknown = predicted["predicted_rating"].null_count
     if json_output:
         result({"out": str(out), "pairs": predicted.num_rows, "unknown": unknown, "run_id": run.run_id})
@@ -52,12 +54,10 @@ def predict(
 
 @runs.command("list")
 def list_runs(store: Store = None, json_output: Json = False) -> None:
-    """All runs of the store, the published one marked.
+    """All runs of the store with their state and its reason, the published one marked.
 
     Example: `recsys runs list --json`
     """
-    from recsys.published import PublishedRun
-
     root = store_folder(store)
     if not root.is_dir():
         raise UsageError(
@@ -65,20 +65,23 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
             expected="a folder with runs",
             todo="name it with --store, or run `recsys run`",
         )
-    current = RunStore(root).current()
-    rows = []
-    for folder in RunStore(root).runs():
-        row = _describe(PublishedRun(folder)) if (folder / MANIFEST).exists() else _unfinished(folder)
-        rows.append(row | {"published": current is not None and row["run_id"] == current.run_id})
+    broken = _broken_pointer(RunStore(root))
+    published = [folder for folder in RunStore(root).runs() if RunStore(root).names(_id_of(folder))]
+    rows = [_describe(folder) | {"published": folder in published} for folder in RunStore(root).runs()]
     if json_output:
-        result({"store": str(root), "runs": rows})
-        return
-    columns = ("run_date", "run_id", "state", "dataset", "ratings", "users", "rows", "ndcg@10", "rmse")
-    table(
-        f"Runs in {root}",
-        ("", *columns),
-        ([("*" if row["published"] else ""), *(row.get(name) for name in columns)] for row in rows),
-    )
+        result({"store": str(root), "pointer": "broken" if broken else "whole" if published else "none", "runs": rows})
+    else:
+        columns = ("run_date", "run_id", "state", "dataset", "ratings", "users", "rows", "ndcg@10", "rmse")
+        table(
+            f"Runs in {root}",
+            ("", *columns),
+            ([("*" if row["published"] else ""), *(row.get(name) for name in columns)] for row in rows),
+        )
+        for row in rows:
+            if row["state"] != "complete":
+                typer.echo(f"{row['run_id']} of {row['run_date']}: {row['state']}: {row['reason']}")
+    if broken:
+        error(broken)
 
 
 @runs.command("show")
@@ -113,15 +116,23 @@ def verify_run(
 
     Example: `recsys runs verify`
     """
+    from recsys.publish.damage import damaged_run
     from recsys.published import PublishedRun, find_run
 
     root = store_folder(store)
     found = PublishedRun.open(root) if run is None else find_run(root, run)
-    n_files = found.verify()
+    damage = found.damage()
+    known = damaged_run(found.folder, damage)
     if json_output:
-        result({"run_id": found.run_id, "files": n_files, "verified": True})
+        status = "damaged" if damage else "whole"
+        result({"run_id": found.run_id, "status": status, "verified": not damage, **asdict(damage)})
+        if damage:  # the object above is the one on standard output, so the refusal itself is not raised
+            error(str(known))
+            raise typer.Exit(known.exit_code)
+    elif damage:
+        raise known
     else:
-        typer.echo(f"run {found.run_id}: {n_files} files are as the manifest says")
+        typer.echo(f"run {found.run_id}: {damage.files} files are as the manifest says")
 
 
 @show.command("user")
@@ -129,7 +140,7 @@ def show_user(
     user: Annotated[str, typer.Argument(metavar="ID")],
     run_date: RunDate = None,
     store: Store = None,
-    most: Annotated[int, typer.Option(help="ratings shown")] = 20,
+    most: Annotated[int, typer.Option(min=1, help="ratings shown")] = 20,
     json_output: Json = False,
 ) -> None:
     """A person's ratings and recommendations side by side.
@@ -140,13 +151,14 @@ def show_user(
 
     show_progress()
     run = PublishedRun.open(store_folder(store), parse_date(run_date))
-    user_id = run.user_id(user)
-    rated, gets = run.ratings_of(user_id), run.recommendations_of(user_id)
+    with run.reading():
+        user_id = run.user_id(user)
+        rated, gets, titles = run.ratings_of(user_id), run.recommendations_of(user_id), run.titles
     if json_output:
         result({"user_id": user_id, "run_id": run.run_id, "ratings": rated, "recommendations": gets})
         return
     sides = [
-        [*_rated_cells(rated, place), *_gets_cells(run.titles, gets, place)]
+        [*_rated_cells(rated, place), *_gets_cells(titles, gets, place)]
         for place in range(max(len(rated[:most]), len(gets)))
     ]
     head = ("rated", "title", "rank", "gets", "predicted", "source", "because of")
@@ -168,12 +180,30 @@ def _gets_cells(titles: Any, gets: list[dict[str, Any]], place: int) -> list[Any
     return [row["rank"], row["title"] or row["item_id"], predicted, row["source"], because]
 
 
-def _describe(run: Any) -> dict[str, Any]:
-    manifest = run.manifest
+def _id_of(folder: Path) -> str:
+    return folder.name.removeprefix("run_id=")
+
+
+def _broken_pointer(store: RunStore) -> str | None:
+    try:
+        store.current()
+    except BrokenPointer as broken:
+        return str(broken)
+    return None
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    from recsys.run import read_manifest
+    from recsys.states import state_of
+
+    state = state_of(folder)
+    row = {"run_date": folder.parent.name.removeprefix("run_date="), "run_id": _id_of(folder)}
+    figures = _figures(read_manifest(folder)) if state.name == "complete" else {}
+    return row | {"state": state.name, "reason": state.reason} | figures
+
+
+def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
-        "run_date": manifest["run_date"],
-        "run_id": run.run_id,
-        "state": "complete",
         "verdict": manifest["gate"]["verdict"],
         "dataset": manifest["input"]["dataset"],
         "ratings": manifest["input"]["ratings"],
@@ -184,13 +214,4 @@ def _describe(run: Any) -> dict[str, Any]:
         name: round(manifest["metrics"][name]["value"], 4)
         for name in ("ndcg@10", "rmse")
         if name in manifest["metrics"]
-    }
-
-
-def _unfinished(folder: Path) -> dict[str, Any]:
-    state = "refused" if (folder / "evaluation.json").exists() or (folder / "refused").exists() else "unfinished"
-    return {
-        "run_date": folder.parent.name.removeprefix("run_date="),
-        "run_id": folder.name.removeprefix("run_id="),
-        "state": state,
     }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -16,7 +15,16 @@ from recsys import config as configuration
 from recsys.config import RunConfig
 from recsys.errors import UsageError
 
+if TYPE_CHECKING:
+    from recsys.publish.stage import Published
+
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+OUTCOMES = {
+    "published": "published",
+    "unchanged": "published already, and unchanged",
+    "pointed": "published again; it was complete before",
+    "kept": "kept, a newer night stays published",
+}
 EXAMPLE = """
 Example: `recsys run --dataset ml-1m --mirror /data/movielens --store /srv/recsys`
 
@@ -58,18 +66,18 @@ def run(
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
     try:
-        manifest = _run_flow(run_config)
+        published, manifest = _run_flow(run_config)
     except KeyboardInterrupt:
         error("stopped by the keyboard; the published tables are as they were; the next run goes on from here")
         raise typer.Exit(INTERRUPTED) from None
     if json_output:
-        result(manifest)
+        result({"outcome": published.outcome, **manifest})
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
 
 
-def _run_flow(config: RunConfig) -> dict[str, Any]:
+def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:
     from deployments.cli.prefect_local import prefect_server, quiet_defaults
 
     quiet_defaults()
@@ -81,8 +89,8 @@ def _run_flow(config: RunConfig) -> dict[str, Any]:
         server.wait()
         published = nightly(**dict(config))
         manifest = read_manifest(published.folder)
-    _tell(manifest, published.folder, published.current)
-    return manifest
+    _tell(manifest, published)
+    return published, manifest
 
 
 def _warm_up(config: RunConfig) -> None:
@@ -93,13 +101,13 @@ def _warm_up(config: RunConfig) -> None:
         threading.Thread(target=model.warm_up, daemon=True).start()
 
 
-def _tell(manifest: dict[str, Any], folder: Path, current: bool) -> None:
+def _tell(manifest: dict[str, Any], published: Published) -> None:
     from recsys.summary import metric_rows
 
     for row in metric_rows(manifest):
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
-    state = "published" if current else "kept, a newer night stays published"
-    console.print(Text(f"run {manifest['run_id']} of {manifest['run_date']} is {state}: {folder / 'recommendations'}"))
+    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
+    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {tables}"))
 
 
 def _columns(text: str | None) -> dict[str, str] | None:

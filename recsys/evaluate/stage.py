@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ def evaluate(run: Run) -> Evaluation:
         write_whole(file, json.dumps({**record, "gate": asdict(verdict)}, indent=2))
     record = json.loads(file.read_text())
     verdict = Verdict(record["gate"]["verdict"], tuple(record["gate"]["reasons"]))
+    if not verdict.promoted:  # it goes no further: the judged models and lists are of no more use
+        shutil.rmtree(run.work, ignore_errors=True)
     log.info("evaluate: %s; %s", verdict.verdict, "; ".join(verdict.reasons))
     return Evaluation(file, verdict, {name: value["value"] for name, value in record["metrics"].items()})
 

@@ -115,11 +115,6 @@ class Prepared:
         seen.data[:] = 1
         return seen
 
-    @property
-    def given_holdout(self) -> bool:
-        """Whether the hold-out was given, and so is part of no training set."""
-        return bool(self._record["given_holdout"])
-
 
 def write_prepared(
     folder: Path,
@@ -162,7 +157,6 @@ def write_prepared(
     record = {
         "counts": asdict(counts),
         "scale": [lowest, highest],
-        "given_holdout": test is not None,
         "id_map_sha256": ids.sha256,
     }
     (folder / "prepared.json").write_text(json.dumps(record, indent=2))

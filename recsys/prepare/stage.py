@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from recsys.errors import InputRefused, UsageError
+from recsys.errors import InputRefused
 from recsys.prepare.prepared import Counts, write_prepared
 from recsys.ratings import Ratings, Snapshot
 from recsys.read import RowsRefused, read_items, read_ratings
-from recsys.run import Run, read_manifest
-from recsys.store import Store, sealed_stage
+from recsys.run import REFUSAL, Run, read_manifest
+from recsys.store import PARTIAL, Store, sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -22,9 +26,10 @@ def prepare(run: Run) -> Counts:
     """Prepare the run's ratings, once.
 
     Raises:
-        InputRefused: the input is not fit to be used. The refused rows, where there are any, are in the run's folder.
+        InputRefused: the input is not fit to be used. Why, and the refused rows where there are any, stay in the
+            run's folder.
     """
-    with sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
+    with _kept_refusal(run), sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
         if folder is not None:
             ratings = _read(run, run.snapshot)
             check_volume(run, len(ratings))
@@ -50,13 +55,17 @@ def check_volume(run: Run, ratings: int) -> None:
     Raises:
         InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's.
     """
-    current = Store(run.store).current()
-    if current is None or not run.config.input.min_volume_ratio:
+    least = run.config.input.min_volume_ratio
+    current = Store(run.store).current() if least and not run.set_aside.exists() else None  # rebuilt: it passed before
+    if current is None:
         return
-    try:
-        before, least = read_manifest(run.store / current.path)["input"], run.config.input.min_volume_ratio
-    except UsageError as error:  # a published run that is gone must not keep tonight's from mending the pointer
-        log.warning("prepare: the volume is not compared with the published run: %s", error.what)
+    before = read_manifest(run.store / current.path)["input"]
+    if before["dataset"] != run.snapshot.dataset:
+        log.info(
+            "prepare: the volume of %s is not compared with the published run's, which is of %s",
+            run.snapshot.dataset,
+            before["dataset"],
+        )
         return
     published = before["rows_read"] - before["refused"] - before["repeated"]  # "ratings" counts a given hold-out too
     if ratings < least * published:
@@ -68,6 +77,22 @@ def check_volume(run: Run, ratings: int) -> None:
         )
 
 
+@contextmanager
+def _kept_refusal(run: Run) -> Iterator[None]:
+    """Keep why the input was refused, and nothing else: the same night run again begins anew."""
+    if not run.prepared.folder.exists():
+        shutil.rmtree(run.folder / REFUSAL.parent, ignore_errors=True)  # of an earlier try
+    try:
+        yield
+    except InputRefused as refused:
+        record = {name: getattr(refused, name) for name in ("what", "expected", "found", "todo")}
+        (run.folder / REFUSAL).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(run.folder / REFUSAL, json.dumps(record, indent=2))
+        shutil.rmtree(run.folder / f"prepared{PARTIAL}", ignore_errors=True)
+        shutil.rmtree(run.work, ignore_errors=True)
+        raise
+
+
 def _read(run: Run, snapshot: Snapshot) -> Ratings:
     try:
         ratings = read_ratings(snapshot, run.config.input)
@@ -75,7 +100,7 @@ def _read(run: Run, snapshot: Snapshot) -> Ratings:
         return ratings
     except RowsRefused as refused:
         if refused.quarantine.num_rows:
-            folder = run.folder / "refused"
+            folder = run.folder / REFUSAL.parent
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(refused.quarantine, folder / "quarantine.parquet", compression="zstd")
             raise InputRefused(

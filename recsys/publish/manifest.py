@@ -20,6 +20,7 @@ from recsys.run import Run
 from recsys.store import MANIFEST
 from recsys.tables import SCHEMA_VERSION
 
+SEAL = "manifest_sha256"  # over the manifest's other keys
 LIBRARIES = (
     "prefect", "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "numba", "pandas", "pyarrow", "scikit-learn",
 )  # fmt: skip
@@ -29,25 +30,44 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
     """The manifest of a run whose files all stand."""
     evaluation = json.loads((run.folder / "evaluation.json").read_text())
     counts = asdict(run.prepared.counts)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run.run_id,
-        "run_date": run.run_date.isoformat(),
-        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code_version": code_version(),
-        "input": _input(run) | counts,
-        "config": run.effective_config,
-        "seed": run.config.seed,
-        "id_map_sha256": run.prepared.ids.sha256,
-        "versions": library_versions(),
-        "metrics": evaluation["metrics"],
-        "baselines": evaluation["baselines"],
-        "gate": evaluation["gate"],
-        "sources": dict(sources),
-        "timings": timings(run),
-        "memory_mib": {"budget": run.config.compute.memory_mib},
-        "files": list_files(run.folder),
-    }
+    return seal(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": run.run_id,
+            "run_date": run.run_date.isoformat(),
+            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "code_version": code_version(),
+            "input": _input(run) | counts,
+            "config": run.effective_config,
+            "seed": run.config.seed,
+            "id_map_sha256": run.prepared.ids.sha256,
+            "versions": library_versions(),
+            "metrics": evaluation["metrics"],
+            "baselines": evaluation["baselines"],
+            "gate": evaluation["gate"],
+            "sources": dict(sources),
+            "timings": timings(run),
+            "memory_mib": {"budget": run.config.compute.memory_mib},
+            "files": list_files(run.folder),
+        }
+    )
+
+
+def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with a hash of its own content, so that damage to itself is found too."""
+    return {**manifest, SEAL: _content_hash(manifest)}
+
+
+def is_sealed(manifest: Any) -> bool:
+    """Whether a manifest is as it was written."""
+    if not isinstance(manifest, dict):
+        return False
+    content = {name: value for name, value in manifest.items() if name != SEAL}
+    return manifest.get(SEAL) == _content_hash(content)
+
+
+def _content_hash(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def list_files(folder: Path) -> list[dict[str, Any]]:

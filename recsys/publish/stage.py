@@ -7,16 +7,23 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
+from recsys.publish.mend import mend_pointer
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
 from recsys.store import MANIFEST, Pointer, Store, sync_folder, write_whole
 
 log = logging.getLogger("recsys")
+
+
+# published: made now, and shown; unchanged: it was complete and shown before; pointed: it was complete before, and is
+# shown (again) now; kept: it is complete, and a newer night stays shown.
+Outcome = Literal["published", "unchanged", "pointed", "kept"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Published:
     run_id: str
     folder: Path
     rows: int
-    current: bool
+    outcome: Outcome
 
 
 def publish(run: Run) -> Published:
@@ -37,21 +44,34 @@ def publish(run: Run) -> Published:
     Raises:
         BrokenTable: a table is wrong; nothing is published.
     """
-    if not run.complete:
+    was_complete = run.complete
+    if not was_complete:
         _complete(run)
     store = Store(run.store)
-    current = store.current()
+    current = mend_pointer(store)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
-    leads = current is None or current.run_date <= run.run_date
-    if leads:
+    outcome = _outcome(was_complete, pointer, current)
+    if outcome != "kept":
         store.point_to(pointer)
-    else:
-        log.info(
-            "publish: run %s is kept; the newer night %s stays published", run.run_id, current and current.run_date
-        )
+    _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())
-    return Published(run.run_id, run.folder, rows, leads)
+    return Published(run.run_id, run.folder, rows, outcome)
+
+
+def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None) -> Outcome:
+    if current is not None and current.run_date > pointer.run_date:
+        return "kept"
+    if not was_complete:
+        return "published"
+    return "unchanged" if current == pointer else "pointed"
+
+
+def _tell(run: Run, outcome: Outcome, current: Pointer | None) -> None:
+    if run.set_aside.exists():
+        log.info("publish: run %s was damaged and is rebuilt", run.run_id)
+    if outcome == "kept" and current is not None:
+        log.info("publish: run %s is kept; the newer night %s stays published", run.run_id, current.run_date)
 
 
 def _complete(run: Run) -> None:

@@ -38,6 +38,15 @@ def run(store):
     return PublishedRun.open(store)
 
 
+def several(root):
+    """A store with two runs whose ids begin alike; what a manifest says does not count for finding them."""
+    for name in ("a1", "a2"):
+        folder = root / "runs" / "run_date=2026-01-31" / f"run_id={name}"
+        folder.mkdir(parents=True)
+        (folder / MANIFEST).write_text("{")
+    return root
+
+
 @pytest.fixture
 def own(store, tmp_path):
     """A copy that a test may damage."""
@@ -93,10 +102,12 @@ class TestWhichRun:
         (broken.folder / MANIFEST).write_text("{")
         assert PublishedRun.open(copy, nights.NIGHT).manifest["run_date"] == "2026-01-31"
 
-    def test_a_run_by_the_beginning_of_its_id(self, store, run):
+    def test_a_run_by_the_beginning_of_its_id(self, store, run, tmp_path):
         assert find_run(store, run.run_id[:10]).run_id == run.run_id
-        with pytest.raises(UsageError, match="More than one run"):
+        with pytest.raises(UsageError, match="id is empty"):
             find_run(store, "")
+        with pytest.raises(UsageError, match="More than one run"):
+            find_run(several(tmp_path), "a")
         with pytest.raises(UsageError, match="No complete run") as refusal:
             find_run(store, "zz")
         assert run.run_id in refusal.value.found
@@ -238,5 +249,6 @@ class TestVerify:
 
     def test_a_manifest_that_is_gone_is_refused(self, own):
         (own.folder / MANIFEST).unlink()
-        with pytest.raises(UsageError, match="no readable manifest"):
+        with pytest.raises(DamagedRun) as found:
             own.verify()
+        assert found.value.found == "missing: 'manifest.json'"

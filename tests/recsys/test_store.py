@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from recsys import store as store_module
 from recsys.errors import StoreBusy, UsageError
-from recsys.store import Pointer, Store, sealed_stage, write_record, write_whole
+from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sealed_stage, write_record, write_whole
 
 DAY = date(2024, 5, 6)
 
@@ -28,9 +28,10 @@ def store(tmp_path):
 
 
 def pointer_to(store, run_id, day=DAY):
-    """A pointer to a folder that is there."""
+    """A pointer to a run that is there, as far as a pointer looks."""
     folder = store.run_folder(day, run_id)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).touch()
     return Pointer(day, run_id, folder.relative_to(store.root).as_posix())
 
 
@@ -250,14 +251,41 @@ def test_a_reader_sees_one_whole_pointer_always(store):
 def test_a_pointer_that_says_nothing_is_refused(store, text):
     store.pointer_file.parent.mkdir(parents=True)
     store.pointer_file.write_text(text)
-    with pytest.raises(UsageError, match=r"CURRENT\.json cannot be read") as error:
+    with pytest.raises(BrokenPointer, match=r"CURRENT\.json cannot be read") as error:
         store.current()
-    assert "backup" in error.value.todo
+    assert "`recsys run` mends it" in error.value.todo
+    assert error.value.night is None
+    assert not store.names("a")
+
+
+def test_a_pointer_to_a_run_that_is_gone_is_refused(store):
+    store.point_to(pointer := pointer_to(store, "ab12"))
+    (store.root / pointer.path / MANIFEST).unlink()
+    with pytest.raises(BrokenPointer, match="leads to a run that is not there") as error:
+        store.current()
+    assert error.value.night == DAY
+    assert store.names("ab12")
+    assert not store.names("ab1")
+
+
+def test_a_pointer_that_is_right_is_not_written_again(store):
+    store.point_to(pointer := pointer_to(store, "ab12"))
+    before = store.pointer_file.stat().st_ino
+    store.point_to(pointer)
+    assert store.pointer_file.stat().st_ino == before
+
+
+def test_withdrawn_nothing_is_published(store):
+    store.point_to(pointer_to(store, "ab12"))
+    store.withdraw()
+    assert store.current() is None
+    assert everything(store.root / "published") == []
+    store.withdraw()
 
 
 def test_a_pointer_that_is_no_file_is_refused(store):
     store.pointer_file.mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"CURRENT\.json cannot be read"):
+    with pytest.raises(BrokenPointer, match=r"CURRENT\.json cannot be read"):
         store.current()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import date
 
 import pyarrow.parquet as pq
@@ -80,7 +81,7 @@ class TestManifest:
 class TestPointer:
     def test_it_leads_to_the_run(self, night):
         run, published = night
-        assert published.current
+        assert published.outcome == "published"
         pointer = Store(run.store).current()
         assert (pointer.run_date, pointer.run_id) == (NIGHT, run.run_id)
         assert run.store / pointer.path == run.folder == published.folder
@@ -91,24 +92,26 @@ class TestPointer:
         before = {name: path.read_bytes() for name, path in files_of(tmp_path).items()}
         monkeypatch.setattr(publish_stage, "check_recommendations", lambda *_, **__: pytest.fail("checked again"))
         again = publish(make_run(tmp_path))
-        assert again == first
+        assert again == replace(first, outcome="unchanged")
         assert {name: path.read_bytes() for name, path in files_of(tmp_path).items()} == before
 
     def test_it_does_not_go_back_in_time(self, tmp_path):
         newer, _ = publish_night(tmp_path, night=date(2026, 2, 1))
         older, published = publish_night(tmp_path, night=date(2026, 1, 31))
-        assert not published.current
+        assert published.outcome == "kept"
         assert older.complete
         assert Store(tmp_path).current().run_id == newer.run_id
 
     def test_a_newer_night_and_another_run_of_the_same_night_take_it_over(self, tmp_path):
         publish_night(tmp_path, night=date(2026, 1, 30))
         second, published = publish_night(tmp_path, night=date(2026, 1, 31))
-        assert published.current
+        assert published.outcome == "published"
         third, published = publish_night(tmp_path, night=date(2026, 1, 31), config=config_of(seed=7))
-        assert published.current
+        assert published.outcome == "published"
         assert third.run_id != second.run_id
         assert Store(tmp_path).current().run_id == third.run_id
+        assert publish(second).outcome == "pointed"
+        assert Store(tmp_path).current().run_id == second.run_id
 
     def test_a_crash_between_manifest_and_pointer_is_mended_by_the_next_try(self, tmp_path, monkeypatch):
         run = score_run(make_run(tmp_path))
@@ -118,7 +121,7 @@ class TestPointer:
                 publish(run)
         assert run.complete
         assert Store(tmp_path).current() is None
-        assert publish(run).current
+        assert publish(run).outcome == "pointed"
         assert Store(tmp_path).current().run_id == run.run_id
 
     def test_a_crash_before_the_manifest_publishes_nothing(self, tmp_path, monkeypatch):

@@ -1,0 +1,98 @@
+"""Before a night is made: the pointer leads to a whole run or to none, and a damaged run is out of the way.
+
+The order is what keeps readers whole: the pointer is moved first, then the damaged folder, then the run is made anew
+where it stood. A kill between any two of these leaves a state that the next run goes on from.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from datetime import date
+
+from recsys.publish.damage import Damage, find_damage
+from recsys.published import complete_runs
+from recsys.run import Run
+from recsys.states import may_go_on, state_of
+from recsys.store import BrokenPointer, Pointer, Store, sync_folder
+
+log = logging.getLogger("recsys")
+
+
+def mend(run: Run) -> None:
+    """Set the run aside where it was complete and is damaged, mend the pointer, clear what ended runs have left.
+
+    Raises:
+        BrokenPointer: something that is no file stands in the pointer's place.
+    """
+    store = Store(run.store)
+    damage = _damage_of(run, store)
+    if damage:
+        log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
+    mend_pointer(store, damaged=run.run_id if damage else None)
+    if damage:
+        _set_aside(run)
+    _clear_work(store, run)
+
+
+def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
+    """The pointer, once it leads to a whole run; where it did not, to the latest whole one of its night or before.
+
+    Where there is none it is taken away: then nothing is published, which is what readers are told.
+
+    Args:
+        damaged: a run that is known to be damaged.
+    """
+    night: date | None
+    try:
+        current = store.current()
+        if current is None:
+            return None
+        if current.run_id != damaged and state_of(store.root / current.path).name == "complete":
+            store.point_to(current)  # for the link beside it
+            return current
+        night, why = current.run_date, f"run {current.run_id} is damaged"
+    except BrokenPointer as error:
+        if store.pointer_file.is_dir():
+            raise
+        night, why = error.night, f"{error.what} {error.found}"
+    whole = _latest_whole(store, night, damaged)
+    if whole is None:
+        store.withdraw()
+        log.warning("the pointer is taken away: %s; there is no whole run before", why)
+    else:
+        store.point_to(whole)
+        log.warning("the pointer leads to run %s of %s again: %s", whole.run_id, whole.run_date, why)
+    return whole
+
+
+def _damage_of(run: Run, store: Store) -> Damage | None:
+    """None where the run is whole, or was never complete and so may simply go on."""
+    if not run.complete and not (run.folder.exists() and store.names(run.run_id)):
+        return None
+    return find_damage(run.folder) or None
+
+
+def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
+    for run in reversed(complete_runs(store.root)):
+        run_date = date.fromisoformat(run.manifest["run_date"])
+        if run.run_id != damaged and (night is None or run_date <= night) and not find_damage(run.folder):
+            return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
+    return None
+
+
+def _set_aside(run: Run) -> None:
+    """Out of `runs`, into the work that goes when the rebuilt run is published; nothing of either is used again."""
+    shutil.rmtree(run.work, ignore_errors=True)
+    run.work.mkdir(parents=True)
+    os.replace(run.folder, run.set_aside)
+    sync_folder(run.folder.parent)
+
+
+def _clear_work(store: Store, run: Run) -> None:
+    """What a kill kept a published or refused run from clearing; an unfinished run needs its work to go on."""
+    for folder in store.runs():
+        work = store.work_folder(folder.name.removeprefix("run_id="))
+        if work != run.work and work.exists() and not may_go_on(state_of(folder)):
+            shutil.rmtree(work, ignore_errors=True)

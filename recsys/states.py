@@ -1,0 +1,62 @@
+"""How far a run has come, read from its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from recsys.errors import UsageError
+from recsys.evaluate.gate import PROMOTED
+from recsys.publish.manifest import is_sealed
+from recsys.run import REFUSAL, read_manifest
+from recsys.store import MANIFEST
+
+Name = Literal["complete", "damaged", "refused by the gate", "input refused", "unfinished"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands, and why, in words."""
+
+    name: Name
+    reason: str
+
+
+def state_of(folder: Path) -> State:
+    """The state of a run's folder; of a complete run's files only the manifest is read, so it may be damaged."""
+    if (folder / MANIFEST).exists():
+        return _by_manifest(folder)
+    refusal = _record(folder / REFUSAL)
+    if refusal:
+        return State("input refused", f"{refusal['what']} {refusal['found']}".strip())
+    gate = _record(folder / "evaluation.json").get("gate", {})
+    if gate and gate["verdict"] != PROMOTED:
+        return State("refused by the gate", "; ".join(gate["reasons"]))
+    made = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.suffix == "")
+    stands = ", ".join(made) or "nothing"
+    return State("unfinished", f"being made, killed or failed; the same night run again goes on; made: {stands}")
+
+
+def may_go_on(state: State) -> bool:
+    """Whether running the same night again would use what the run has in `work/`."""
+    return state.name == "unfinished"
+
+
+def _by_manifest(folder: Path) -> State:
+    try:
+        manifest = read_manifest(folder)
+    except UsageError as error:
+        return State("damaged", f"{MANIFEST}: {error.found}")
+    if not is_sealed(manifest):
+        return State("damaged", f"{MANIFEST} was changed")
+    return State("complete", "; ".join(manifest["gate"]["reasons"]))
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
