@@ -60,10 +60,10 @@ def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
     whole = _latest_whole(store, night, damaged)
     if whole is None:
         store.withdraw()
-        log.warning("the pointer is taken away: %s; there is no whole run before", why)
+        log.warning("publish: the pointer is taken away: %s; there is no whole run before", why)
     else:
         store.point_to(whole)
-        log.warning("the pointer leads to run %s of %s again: %s", whole.run_id, whole.run_date, why)
+        log.warning("publish: the pointer leads to run %s of %s again: %s", whole.run_id, whole.run_date, why)
     return whole
 
 

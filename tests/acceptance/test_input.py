@@ -130,7 +130,7 @@ def test_a_ranker_no_better_than_popularity_is_not_published(cli, tmp_path, tast
     assert "not better than popular's" in refused.err
     assert "Traceback" not in refused.err
     listed = cli("runs", "list", "--store", tmp_path / "store", "--json").json["runs"]
-    assert {row["state"] for row in listed} == {"complete", "refused"}
+    assert {row["state"] for row in listed} == {"complete", "refused by the gate"}
     assert [row["run_id"] for row in listed if row["published"]] == [good["run_id"]]
 
 
@@ -139,6 +139,9 @@ def test_half_the_volume_is_refused_unless_told_otherwise(cli, tmp_path, tastes)
     fewer = write(tastes[tastes["user_id"] < 55], tmp_path / "fewer.csv")
     refused = run(cli, tmp_path / "store", fewer, code=3)
     assert "min_volume_ratio" in refused.err
+    listed = cli("runs", "list", "--store", tmp_path / "store", "--json").json["runs"]
+    assert [row["state"] for row in listed] == ["complete", "input refused"]
+    assert "much smaller" in listed[1]["reason"]
     run(cli, tmp_path / "store", fewer, "--set", "input.min_volume_ratio=0")
 
 

@@ -15,7 +15,7 @@ import pytest
 from recsys import published as published_module
 from recsys.errors import InputRefused, UsageError
 from recsys.published import DamagedRun, PublishedRun, complete_runs, find_run
-from recsys.store import MANIFEST
+from recsys.store import MANIFEST, BrokenPointer
 
 _spec = importlib.util.spec_from_file_location("nights", Path(__file__).parent / "publish" / "nights.py")
 nights = sys.modules.setdefault("nights", importlib.util.module_from_spec(_spec))
@@ -88,6 +88,14 @@ class TestWhichRun:
             PublishedRun.open(tmp_path, date(2026, 3, 1))
         assert refusal.value.found == "no complete run"
 
+    def test_a_broken_pointer_does_not_hide_a_night_that_is_named(self, store, tmp_path):
+        copy = tmp_path / "store"
+        shutil.copytree(store, copy, symlinks=True)
+        (copy / "published" / "CURRENT.json").write_text("{")
+        with pytest.raises(BrokenPointer, match="cannot be read"):
+            PublishedRun.open(copy)
+        assert PublishedRun.open(copy, date(2026, 1, 30)).manifest["run_date"] == "2026-01-30"
+
     def test_complete_runs_by_date_without_the_unfinished(self, store, tmp_path):
         copy = tmp_path / "store"
         shutil.copytree(store, copy, symlinks=True)
@@ -122,6 +130,14 @@ class TestTables:
         with pytest.raises(UsageError, match="has no table") as refusal:
             run.table(name)
         assert refusal.value.expected == "one of recommendations, similar_items, popular_items, quarantine"
+
+    @pytest.mark.parametrize("damage", [b"", None])
+    def test_a_table_with_a_file_cut_or_gone_is_refused(self, own, damage):
+        part = own.folder / "recommendations" / "part-00000.parquet"
+        part.unlink() if damage is None else part.write_bytes(damage)
+        for read in (own.table, lambda _: own.recommendations_of(101)):
+            with pytest.raises(DamagedRun, match="recommendations/part-00000"):
+                read("recommendations")
 
     def test_a_persons_rows_with_titles(self, run):
         rows = run.recommendations_of(101)
@@ -208,6 +224,22 @@ class TestPredict:
             with pytest.raises(UsageError, match="cannot be written"):
                 run.predict_file(tmp_path / "pairs.csv", out)
         assert {path.name for path in tmp_path.iterdir()} == {"pairs.csv", "taken"}
+
+
+class TestReading:
+    def test_what_fails_on_a_damaged_run_is_told_as_that(self, own):
+        (own.folder / "prepared" / "user_ids.parquet").write_bytes(b"x")
+        with pytest.raises(DamagedRun, match="user_ids"), own.reading():
+            own.user_id("101")
+
+    def test_what_fails_on_a_whole_run_is_a_defect(self, own):
+        with pytest.raises(ZeroDivisionError), own.reading():
+            raise ZeroDivisionError
+
+    def test_a_refusal_passes_as_it_is(self, own):
+        (own.folder / "evaluation.json").unlink()
+        with pytest.raises(UsageError, match="There is no user"), own.reading():
+            own.user_id("nobody")
 
 
 class TestVerify:

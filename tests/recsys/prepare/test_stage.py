@@ -18,6 +18,7 @@ from recsys.prepare import stage
 from recsys.prepare.stage import check_volume, prepare
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
 from recsys.run import Run
+from recsys.states import state_of
 from recsys.store import MANIFEST, Pointer, Store
 
 HEADER = "userId,movieId,rating,timestamp"
@@ -44,12 +45,12 @@ def run_of(tmp_path):
     return build
 
 
-def publish(run, counts):
+def publish(run, counts, dataset=None):
     """A published run of which only the manifest's counts matter."""
     store, day = Store(run.store), date(2024, 5, 5)
     folder = store.run_folder(day, "published")
-    folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(json.dumps({"input": {"dataset": run.snapshot.dataset} | counts}))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).write_text(json.dumps({"input": {"dataset": dataset or run.snapshot.dataset} | counts}))
     store.point_to(Pointer(day, "published", folder.relative_to(run.store).as_posix()))
 
 
@@ -91,6 +92,28 @@ def test_a_refused_input_leaves_its_rows_and_no_prepared_folder(run_of):
     assert str(rows) in refused.value.todo
     assert pq.read_table(rows)["text"].to_pylist() == ["1,9,99,5"]
     assert not (run.folder / "prepared").exists()
+
+
+def test_a_refused_input_keeps_why_and_nothing_else(run_of):
+    run = run_of()
+    publish(run, of_ratings(41))
+    with pytest.raises(InputRefused):
+        prepare(run)
+    assert [path.name for path in run.folder.iterdir()] == ["refused"]
+    assert not run.work.exists()
+    state = state_of(run.folder)
+    assert state.name == "input refused"
+    assert state.reason.startswith("The input is much smaller than the published run's. 20 ratings")
+
+
+def test_an_input_that_is_fit_later_leaves_no_trace_of_the_refusal(run_of):
+    run = run_of()
+    publish(run, of_ratings(41))
+    with pytest.raises(InputRefused):
+        prepare(run)
+    publish(run, of_ratings(20))
+    prepare(run)
+    assert [path.name for path in run.folder.iterdir()] == ["prepared"]
 
 
 def test_a_missing_hold_out_leaves_no_prepared_folder(run_of, tmp_path):
@@ -147,6 +170,21 @@ def test_an_input_that_shrank_is_refused(run_of):
     assert "20 ratings" in refused.value.found
     assert "input.min_volume_ratio=0" in refused.value.todo
     assert not (run.folder / "prepared").exists()
+
+
+def test_another_dataset_is_not_compared_and_that_is_said(run_of, caplog):
+    run = run_of()
+    publish(run, of_ratings(1_000), dataset="large")
+    caplog.set_level("INFO", "recsys")
+    assert prepare(run).ratings == 20
+    assert "the volume of small is not compared with the published run's, which is of large" in caplog.text
+
+
+def test_a_run_that_is_rebuilt_is_not_compared_again(run_of):
+    run = run_of()
+    publish(run, of_ratings(1_000))
+    run.set_aside.mkdir(parents=True)
+    assert prepare(run).ratings == 20
 
 
 @pytest.mark.parametrize(("published", "ratio"), [(40, 0.5), (1_000, 0), (20, 1)])
