@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
 
-from deployments.cli.console import console, error, result, show_progress
-from deployments.cli.options import Config, Json, Mirror, Set, Store
+from deployments.cli.console import console, result, show_progress, visible
+from deployments.cli.options import Config, Json, Mirror, Set, Store, store_folder
 from recsys import config as configuration
 from recsys.config import RunConfig
-from recsys.errors import UsageError
+from recsys.errors import RecsysError, UsageError
+from recsys.store import Store as RunStore
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # as shells have it
 EXAMPLE = """
 Example: `recsys run --dataset ml-1m --mirror /data/movielens --store /srv/recsys`
 
@@ -57,16 +61,54 @@ def run(
     given["columns"] = _columns(columns)
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
-    try:
+    with _stoppable():
+        _refuse_early(run_config)
         manifest = _run_flow(run_config)
-    except KeyboardInterrupt:
-        error("stopped by the keyboard; the published tables are as they were; the next run goes on from here")
-        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result(manifest)
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
+
+
+class Stopped(RecsysError):
+    """Someone ended the run."""
+
+    def __init__(self, by: str, exit_code: int) -> None:
+        super().__init__(f"stopped by {by}; the published tables are as they were; the next run goes on from here")
+        self.exit_code = exit_code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken for Ctrl-C by all that is under way."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM (a scheduler) free the store, end the children and are told in one line."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except Terminated:
+        raise Stopped("SIGTERM", TERMINATED) from None
+    except KeyboardInterrupt:
+        raise Stopped("the keyboard", INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break off the clearing up
+    raise Terminated
+
+
+def _refuse_early(config: RunConfig) -> None:
+    """A misspelt model or a store that is held or closed is told before Prefect takes its seconds to start."""
+    from recsys.models.registry import check_models
+
+    check_models(config)
+    with RunStore(store_folder(config.store)).lock():
+        pass
 
 
 def _run_flow(config: RunConfig) -> dict[str, Any]:
@@ -99,7 +141,11 @@ def _tell(manifest: dict[str, Any], folder: Path, current: bool) -> None:
     for row in metric_rows(manifest):
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
     state = "published" if current else "kept, a newer night stays published"
-    console.print(Text(f"run {manifest['run_id']} of {manifest['run_date']} is {state}: {folder / 'recommendations'}"))
+    console.print(
+        Text(
+            f"run {manifest['run_id']} of {manifest['run_date']} is {state}: {visible(str(folder / 'recommendations'))}"
+        )
+    )
 
 
 def _columns(text: str | None) -> dict[str, str] | None:
