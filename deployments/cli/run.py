@@ -33,7 +33,8 @@ def run(
     ratings: Annotated[str | None, typer.Option(help="own ratings: a file, folder, glob or URI")] = None,
     items: Annotated[str | None, typer.Option(help="own items: id, title, genres")] = None,
     columns: Annotated[
-        str | None, typer.Option(help="user=NAME,item=NAME,rating=NAME,timestamp=NAME of the own files")
+        str | None,
+        typer.Option(help="of the own files, joined by commas: user=NAME item=NAME rating=NAME timestamp=NAME"),
     ] = None,
     mirror: Mirror = None,
     store: Store = None,
