@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,9 @@ import typer
 
 from deployments.cli import console as terminal
 from deployments.cli.app import app
+from recsys.config import RunConfig
+from recsys.download.stage import open_run
+from recsys.prepare.stage import prepare
 
 RECSYS = Path(sys.executable).with_name("recsys")
 SMALL = ("--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000", "--rater", "means")
@@ -159,12 +163,15 @@ def test_control_characters_do_not_reach_the_terminal(capsys) -> None:
     assert json.loads(capsys.readouterr().out) == {"title": EVIL}
 
 
-def test_fewer_items_for_want_of_memory_are_told(cli, tmp_path) -> None:
-    told = cli("run", "--store", tmp_path, *SMALL, "--set", "compute.memory_mib=1").err
-    assert re.search(r"only the \d+ most rated of \d+ items are kept", told)
-    assert "compute.memory_mib=1" in told
-    enough = cli("run", "--store", tmp_path, *SMALL, "--set", "compute.memory_mib=1", "--top-items", "100")
-    assert "most rated of" not in enough.err
+@pytest.mark.parametrize(("top_items", "told"), [(None, 1), (100, 0)])
+def test_fewer_items_for_want_of_memory_are_told(top_items, told, tmp_path, caplog) -> None:
+    demo = {"users": 300, "items": 600, "ratings": 20_000}
+    sections = {"demo": demo, "compute": {"memory_mib": 1}, "prepare": {"top_items": top_items}}
+    counts = prepare(open_run(RunConfig.model_validate({"store": str(tmp_path), **sections}), date(2026, 1, 31)))
+    assert counts.items_kept < counts.items
+    lines = [record.getMessage() for record in caplog.records if "compute.memory_mib=1;" in record.getMessage()]
+    assert len(lines) == told
+    assert all(f"only the {counts.items_kept} most rated of {counts.items} items" in line for line in lines)
 
 
 def _commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
