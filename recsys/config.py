@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -213,17 +214,55 @@ def validated(section: type[AnySection], values: Mapping[str, Any], prefix: str 
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise _explained(error, prefix) from error
+        raise _explained(error, section, prefix) from error
 
 
-def _explained(error: ValidationError, prefix: str) -> UsageError:
+def _explained(error: ValidationError, section: type[Section], prefix: str) -> UsageError:
     first = error.errors(include_url=False)[0]
     place = prefix + ".".join(str(part) for part in first["loc"])
+    todo = "`recsys run --help` lists the options; recsys/config.py has every key with its reason"
+    if first["type"] == "extra_forbidden":
+        near = _near(place, [prefix + key for key in _keys(section)])
+        return UsageError(
+            f"The configuration is wrong at {place}: there is no such key.", expected=near, found=place, todo=todo
+        )
+    why, expected = _words(first["type"], first["msg"])
     return UsageError(
-        f"The configuration is wrong at {place or 'the top'}: {first['msg']}.",
+        f"The configuration is wrong at {place or 'the top'}{why}.",
+        expected=expected,
         found=repr(first.get("input"))[:200],
-        todo="`recsys run --help` lists the options; recsys/config.py has every key with its reason",
+        todo=todo,
     )
+
+
+def _keys(section: type[Section]) -> list[str]:
+    """Every key below a section, with dots."""
+    keys = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        inner = _keys(kind) if isinstance(kind, type) and issubclass(kind, Section) else []
+        keys += [f"{name}.{key}" for key in inner] or [name]
+    return keys
+
+
+def _near(place: str, keys: list[str]) -> str:
+    """The keys that may have been meant: nearly the same, or of the same last part; else the section's own."""
+    section, _, last = place.rpartition(".")
+    ends = {key.rpartition(".")[2]: key for key in keys}
+    near = get_close_matches(place, keys, 3, 0.75) + [ends[end] for end in get_close_matches(last, ends, 2, 0.75)]
+    heads = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+    near = near or get_close_matches(place, heads, 1, 0.75) or [key for key in keys if key.startswith(f"{section}.")]
+    near = list(dict.fromkeys(near or heads))
+    return near[0] if len(near) == 1 else f"one of {', '.join(near)}"
+
+
+def _words(kind: str, message: str) -> tuple[str, str]:
+    """Pydantic's message as the end of a sentence, or as what was expected; the checks here write whole sentences."""
+    if kind == "value_error":
+        return message.replace("Value error, ", ": "), ""
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "", "a table of keys: stage.key=value, or [stage] and its keys in a file"
+    return "", message.removeprefix("Input should be ")
 
 
 def _sectioned(values: Mapping[str, Any]) -> dict[str, Any]:

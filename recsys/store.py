@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recsys.compute import release_memory
-from recsys.errors import StoreBusy, UsageError
+from recsys.errors import StoreBusy, UsageError, disk_told
 
 log = logging.getLogger("recsys")
 
@@ -155,7 +155,7 @@ class Store:
 
         Raises:
             StoreBusy: another run holds it.
-            UsageError: the store cannot be written to.
+            UsageError: the store cannot be written to, or its disk fails within.
         """
         self._make_root()
         holder = self.root / "holder.json"
@@ -172,8 +172,9 @@ class Store:
         except OSError as error:
             raise self._not_writable(error) from error
         try:
-            write_whole(holder, json.dumps(_holder()))
-            yield
+            with disk_told(self.root):
+                write_whole(holder, json.dumps(_holder()))
+                yield
         finally:
             lock.release()
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import typer
 
 from deployments.cli import data, published, run
-from deployments.cli.console import error
-from recsys.errors import RecsysError
+from deployments.cli.console import error, result
+from recsys.errors import RecsysError, UsageError, disk_told
 
+SIGNALLED = 128  # shells add the signal's number to this
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -35,10 +36,30 @@ def main() -> None:
 
 def _code_of(command: Callable[[], object]) -> int:
     try:
-        command()
+        with disk_told("A file"):
+            command()
     except RecsysError as known:
         error(str(known))
+        _answer(known)
         return known.exit_code
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(done.code is not None)
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        if code == UsageError.exit_code:  # typer has told it; what it told of is the context
+            _answer(UsageError(_of_typer(done.__context__), todo="see the command's --help"))
+        return code
     return 0
+
+
+def _of_typer(error: BaseException | None) -> str:
+    words = getattr(error, "format_message", None)
+    return words() if words else "The command line cannot be read."
+
+
+def _answer(known: RecsysError) -> None:
+    """Who asked for JSON gets one object in any case."""
+    if "--json" not in sys.argv:
+        return
+    code = known.exit_code
+    status = "stopped" if code >= SIGNALLED else "refused" if code > 1 else "failed"
+    parts = {"what": known.what, "expected": known.expected, "found": known.found, "todo": known.todo}
+    result({"status": status, "exit_code": code, **parts})

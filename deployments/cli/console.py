@@ -25,6 +25,18 @@ from rich.text import Text
 from recsys import progress
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+# ESC, BEL, CR and their like steer a terminal; a title or an id may hold any of them.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def visible(text: str) -> str:
+    """Control characters, line breaks among them, as escapes."""
+    return text.translate(_CONTROLS)
+
+
+def visible_lines(text: str) -> str:
+    """As `visible`, but the line breaks stay: for text of several lines."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 class _Lines(logging.Handler):
@@ -33,7 +45,7 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "")
         stamp = self.formatter.formatTime(record, "%H:%M:%S") if self.formatter else ""
-        console.print(Text(f"{stamp} ", style="dim") + Text(record.getMessage(), style=style))
+        console.print(Text(f"{stamp} ", style="dim") + Text(visible(record.getMessage()), style=style))
 
 
 class _Bars:
@@ -48,7 +60,7 @@ class _Bars:
     def start(self, label: str, total: int | None, unit: str) -> progress.Bar:
         with self.lock:
             self.display.start()
-            return _Bar(self, self.display.add_task(Text(label).markup, total=total, unit=unit))
+            return _Bar(self, self.display.add_task(Text(visible(label)).markup, total=total, unit=unit))
 
     def end(self, task: TaskID) -> None:
         with self.lock:
@@ -81,7 +93,7 @@ def show_progress() -> None:
 
 def error(message: str) -> None:
     """Say what went wrong."""
-    console.print(Text(f"error: {message}", style="red"))
+    console.print(Text(f"error: {visible_lines(message)}", style="red"))
 
 
 def result(value: Any) -> None:
@@ -90,12 +102,12 @@ def result(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; titles and ids are shown as text, never as markup."""
-    drawn = Table(title=Text(title) if title else None, title_justify="left")
+    """A table on standard output; titles and ids are shown as text, never as markup or control codes."""
+    drawn = Table(title=Text(visible(title)) if title else None, title_justify="left")
     for column in columns:
-        drawn.add_column(Text(column))
+        drawn.add_column(Text(visible(column)))
     for row in rows:
-        drawn.add_row(*(Text("" if value is None else str(value)) for value in row))
+        drawn.add_row(*(Text("" if value is None else visible(str(value))) for value in row))
     out = Console(highlight=False)
     # A pipe has no width of its own; 80 columns would cut ids and titles that scripts look for.
     Console(highlight=False, width=out.width if out.is_terminal else 160).print(drawn)

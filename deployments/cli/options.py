@@ -13,7 +13,7 @@ Store = Annotated[
     str | None, typer.Option(envvar="RECSYS_STORE", help=f"folder of runs and tables; default {DEFAULT_STORE}")
 ]
 Mirror = Annotated[
-    str | None, typer.Option(envvar="RECSYS_MIRROR", help="folder or base URL that holds <dataset>.zip, asked first")
+    str | None, typer.Option(envvar="RECSYS_MIRROR", help="folder or base URL that holds `<dataset>.zip`, asked first")
 ]
 Config = Annotated[Path | None, typer.Option("--config", help="a TOML file with the same names")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value, any key of the configuration")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import error, result, show_progress, table
+from deployments.cli.console import error, result, show_progress, table, visible_lines
 from deployments.cli.options import Json, RunDate, Store, store_folder
 from deployments.cli.run import parse_date
 from recsys.errors import UsageError
@@ -49,7 +49,7 @@ def predict(
     if json_output:
         result({"out": str(out), "pairs": predicted.num_rows, "unknown": unknown, "run_id": run.run_id})
     else:
-        typer.echo(f"{predicted.num_rows:,} pairs, {unknown:,} of them unknown to the rater: {out}")
+        typer.echo(f"{predicted.num_rows:,} pairs, {unknown:,} of them unknown to the rater: {visible_lines(str(out))}")
 
 
 @runs.command("list")
@@ -99,7 +99,7 @@ def show_run(
     if json_output:
         result(manifest)
         return
-    typer.echo(markdown(manifest))
+    typer.echo(visible_lines(markdown(manifest)))
     table("Metrics", ("metric", "value", "baseline"), (list(row.values()) for row in metric_rows(manifest)))
     table(
         "Stages",

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
 
-from deployments.cli.console import console, error, result, show_progress
-from deployments.cli.options import Config, Json, Mirror, Set, Store
+from deployments.cli.console import console, result, show_progress, visible
+from deployments.cli.options import Config, Json, Mirror, Set, Store, store_folder
 from recsys import config as configuration
 from recsys.config import RunConfig
-from recsys.errors import UsageError
+from recsys.errors import RecsysError, UsageError
+from recsys.store import Store as RunStore
 
 if TYPE_CHECKING:
     from recsys.publish.stage import Published
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # as shells have it
 OUTCOMES = {
     "published": "published",
     "unchanged": "published already, and unchanged",
@@ -37,7 +41,8 @@ def run(
     ratings: Annotated[str | None, typer.Option(help="own ratings: a file, folder, glob or URI")] = None,
     items: Annotated[str | None, typer.Option(help="own items: id, title, genres")] = None,
     columns: Annotated[
-        str | None, typer.Option(help="user=NAME,item=NAME,rating=NAME,timestamp=NAME of the own files")
+        str | None,
+        typer.Option(help="of the own files, joined by commas: user=NAME item=NAME rating=NAME timestamp=NAME"),
     ] = None,
     mirror: Mirror = None,
     store: Store = None,
@@ -65,16 +70,54 @@ def run(
     given["columns"] = _columns(columns)
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
-    try:
+    with _stoppable():
+        _refuse_early(run_config)
         published, manifest = _run_flow(run_config)
-    except KeyboardInterrupt:
-        error("stopped by the keyboard; the published tables are as they were; the next run goes on from here")
-        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result({"outcome": published.outcome, **manifest})
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
+
+
+class Stopped(RecsysError):
+    """Someone ended the run."""
+
+    def __init__(self, by: str, exit_code: int) -> None:
+        super().__init__(f"stopped by {by}; the published tables are as they were; the next run goes on from here")
+        self.exit_code = exit_code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken for Ctrl-C by all that is under way."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM (a scheduler) free the store, end the children and are told in one line."""
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except Terminated:
+        raise Stopped("SIGTERM", TERMINATED) from None
+    except KeyboardInterrupt:
+        raise Stopped("the keyboard", INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break off the clearing up
+    raise Terminated
+
+
+def _refuse_early(config: RunConfig) -> None:
+    """A misspelt model or a store that is held or closed is told before Prefect takes its seconds to start."""
+    from recsys.models.registry import check_models
+
+    check_models(config)
+    with RunStore(store_folder(config.store)).lock():
+        pass
 
 
 def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:
@@ -107,7 +150,7 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
     for row in metric_rows(manifest):
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
     run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
-    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {tables}"))
+    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
 
 
 def _columns(text: str | None) -> dict[str, str] | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +10,8 @@ from recsys.download.archives import take_archive
 from recsys.download.catalogue import DEMO, find_dataset
 from recsys.download.generated import take_demo
 from recsys.download.own import take_own
-from recsys.errors import UsageError
+from recsys.errors import UsageError, disk_told
 from recsys.ratings import Scale, Snapshot
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def take_snapshot(input: InputConfig, download: DownloadConfig, demo: DemoConfig, raw: Path) -> Snapshot:
@@ -35,7 +30,7 @@ def take_snapshot(input: InputConfig, download: DownloadConfig, demo: DemoConfig
         InputRefused: what came is not fit to be used.
         SourceUnavailable: nothing came and there is no last good copy.
     """
-    with _room(raw):
+    with disk_told(raw):
         snapshot = _take(input, download, demo, raw)
     return replace(snapshot, scale=_scale(snapshot.scale, input))
 
@@ -57,19 +52,3 @@ def _take(input: InputConfig, download: DownloadConfig, demo: DemoConfig, raw: P
 def _scale(scale: Scale, input: InputConfig) -> Scale:
     given = {"lowest": input.rating_min, "highest": input.rating_max, "step": input.rating_step}
     return replace(scale, **{name: value for name, value in given.items() if value is not None})
-
-
-@contextmanager
-def _room(raw: Path) -> Iterator[None]:
-    """Tell a full or closed disk apart from a defect."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise UsageError(
-            f"{raw} cannot be written to.",
-            expected="a folder this user may write to, with room for the data",
-            found=error.strerror or str(error),
-            todo="free the disk, mend the permissions, or choose another store with --store",
-        ) from error

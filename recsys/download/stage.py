@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recsys.config import InputConfig, RunConfig
 from recsys.download.snapshot import take_snapshot
-from recsys.models.registry import ranker, rater, settings_of
+from recsys.models.registry import check_models
 from recsys.ratings import Snapshot
 from recsys.run import Run
 from recsys.store import Store, write_record
@@ -23,7 +23,7 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     Raises:
         UsageError, InputRefused, SourceUnavailable: before anything of the run is written.
     """
-    _check_models(config)
+    check_models(config)
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
     snapshot = take_snapshot(config.input, config.download, config.demo, store.raw)
@@ -44,11 +44,3 @@ def _holdout(config: RunConfig, store: Store) -> Snapshot | None:
         return None
     columns = {key: name for key, name in config.input.columns.items() if key not in ("title", "genres")}
     return take_snapshot(InputConfig(ratings=given, columns=columns), config.download, config.demo, store.raw)
-
-
-def _check_models(config: RunConfig) -> None:
-    """A misspelt model or setting is told before the download, not after it."""
-    ranker(config.train.ranker)
-    rater(config.train.rater)
-    for name, settings in config.models.items():
-        settings_of(name, settings)

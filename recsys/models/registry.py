@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from recsys.config import Section, validated
+from recsys.config import RunConfig, Section, validated
 from recsys.errors import UsageError
 from recsys.models.base import Model, Ranker, Rater
 
@@ -47,6 +47,18 @@ def settings_of(name: str, given: Mapping[str, Any]) -> Section:
     kind = _find(name, {**RANKERS, **RATERS}, "model")
     _, preset = PRESETS.get(name, (name, {}))
     return validated(kind.settings, {**preset, **given}, f"models.{name}.")
+
+
+def check_models(config: RunConfig) -> None:
+    """Tell a misspelt model or setting before the work starts.
+
+    Raises:
+        UsageError: as `settings_of`.
+    """
+    ranker(config.train.ranker)
+    rater(config.train.rater)
+    for name, settings in config.models.items():
+        settings_of(name, settings)
 
 
 def describe_all() -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from recsys.errors import InputRefused
 from recsys.prepare.prepared import Counts, write_prepared
 from recsys.ratings import Ratings, Snapshot
 from recsys.read import RowsRefused, read_items, read_ratings
-from recsys.run import REFUSAL, Run, read_manifest
+from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest
 from recsys.store import PARTIAL, Store, sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
@@ -46,6 +46,7 @@ def prepare(run: Run) -> Counts:
             )
     counts = run.prepared.counts
     _tell(counts)
+    _tell_of_memory(run, counts)
     return counts
 
 
@@ -131,3 +132,14 @@ def _tell(counts: Counts) -> None:
         f"{counts.held_out:,}",
         f"{counts.items_kept:,}",
     )
+
+
+def _tell_of_memory(run: Run, counts: Counts) -> None:
+    """Fewer items in the lists because of a setting about memory: nobody would look for that there."""
+    if run.config.prepare.top_items is None and counts.items_kept < counts.items and run.top_items < MOST_ITEMS:
+        log.warning(
+            "prepare: only the %s most rated of %s items are kept: a ranker of more does not fit compute.memory_mib=%s;"
+            " raise that, or choose how many with --top-items",
+            *(f"{n:,}" for n in (counts.items_kept, counts.items)),
+            run.config.compute.memory_mib,
+        )
