@@ -44,9 +44,9 @@ AnySection = TypeVar("AnySection", bound=Section)
 class InputConfig(Section):
     """Which ratings, and what makes a row valid."""
 
-    dataset: str = Field("demo", description="name of a known dataset; see `recsys datasets`")
-    ratings: str | None = Field(None, description="own ratings instead: a file, folder, glob or URI")
-    items: str | None = Field(None, description="own items beside own ratings: item id, title, genres")
+    dataset: str | None = Field("demo", description="a known dataset; see `recsys datasets`; null: own ratings")
+    ratings: str | None = Field(None, min_length=1, description="own ratings instead: a file, folder, glob or URI")
+    items: str | None = Field(None, min_length=1, description="own items beside own ratings: item id, title, genres")
     columns: dict[str, str] = Field(
         default_factory=dict, description="names of the columns, e.g. {user: userId, item: movieId}"
     )
@@ -62,6 +62,18 @@ class InputConfig(Section):
     min_volume_ratio: Fraction = Field(
         0.5, description="refuse fewer ratings than this share of the published run's; 0 switches it off"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, values: Any) -> Any:
+        """Own ratings are no dataset: neither the one that is named beside them nor the default."""
+        if not isinstance(values, Mapping) or values.get("ratings") is None:
+            return values
+        if values.get("dataset") is not None:
+            raise ValueError(
+                f"the dataset {values['dataset']!r} and own ratings {values['ratings']!r} are both given; name one"
+            )
+        return {**values, "dataset": None}
 
     @model_validator(mode="after")
     def _ordered_scale(self) -> InputConfig:
@@ -109,7 +121,7 @@ class PrepareConfig(Section):
     min_user_ratings: Positive = Field(1, description="users with fewer ratings are not trained on, but are served")
     split: Split = Field("per-user", description="how the hold-out is drawn")
     test_fraction: Share = Field(0.2, description="share of the ratings held out, of each user's or of all")
-    test_ratings: str | None = Field(None, description="a given hold-out (file or URI), never trained on")
+    test_ratings: str | None = Field(None, min_length=1, description="a given hold-out (file or URI), never trained on")
 
 
 class TrainConfig(Section):

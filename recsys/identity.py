@@ -20,7 +20,7 @@ ELSEWHERE = {"store", "engine", "compute", "download", "run_date"}
 def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
     """The configuration that decides the tables, with model settings filled in and the number of items resolved."""
     values = config.model_dump(mode="json", exclude=ELSEWHERE)
-    if config.input.dataset != "demo" or config.input.ratings is not None:
+    if config.input.dataset != "demo":
         values.pop("demo")
     for place in ("ratings", "items"):
         values["input"].pop(place)  # a path is where, the fingerprint is what

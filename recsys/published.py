@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -17,13 +17,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import tables
-from recsys.errors import InputRefused, RecsysError, UsageError, sample
+from recsys.download.columns import pairs_format
+from recsys.errors import RecsysError, UsageError, sample
 from recsys.models.base import Rater
 from recsys.models.registry import rater
 from recsys.prepare.prepared import Prepared
 from recsys.publish.damage import Damage, DamagedRun, damaged_run, find_damage, find_damage_by_size
 from recsys.publish.manifest import is_sealed
+from recsys.ratings import IdType
 from recsys.read import read_pairs
+from recsys.read.blocks import file_bytes
+from recsys.read.ids import typed_ids
 from recsys.run import read_manifest
 from recsys.store import MANIFEST, TABLES, Pointer, Store
 
@@ -157,12 +161,11 @@ class PublishedRun:
     def predict(self, pairs: pa.Table) -> pa.Table:
         """Predicted ratings of (user_id, item_id) pairs, in their order, clipped to the scale; null where unknown.
 
-        Raises:
-            InputRefused: the ids are of another type than the run's.
+        An id that is missing or not of the run's type is null too, and its row stays where it was.
         """
         ids, model = self.prepared.ids, self._rater()
         schema = tables.predictions(ids.user_ids.type, ids.item_ids.type)
-        typed = [_as_type(pairs[name], schema.field(name).type, name) for name in ("user_id", "item_id")]
+        typed = [_as_type(pairs[name], schema.field(name).type) for name in ("user_id", "item_id")]
         lowest, highest = np.array(self.prepared.scale, dtype=np.float32)
         predicted = np.empty(pairs.num_rows, dtype=np.float32)
         for start in range(0, pairs.num_rows, BLOCK):
@@ -174,26 +177,20 @@ class PublishedRun:
             unknown |= (ids.user_index(typed[0]) < 0) | (ids.item_index(typed[1]) < 0)
         return pa.Table.from_arrays([*typed, pa.array(predicted, mask=unknown)], schema=schema)
 
-    def predict_file(self, pairs: Path, out: Path) -> pa.Table:
+    def predict_file(self, pairs: Path, out: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
         """Predict the pairs of a file into a Parquet file, which appears whole or not at all.
+
+        Args:
+            columns: names of the columns `user` and `item` in the file, where they are not the usual ones.
 
         Raises:
             InputRefused, SourceUnavailable: the pairs cannot be read.
             UsageError: `out` cannot be written.
         """
-        predicted = self.predict(read_pairs(pairs))
-        fresh = out.with_name(f".{out.name}.new")
-        try:
-            pq.write_table(predicted, fresh, compression="zstd")
-            fresh.replace(out)
-        except OSError as error:
-            fresh.unlink(missing_ok=True)
-            raise UsageError(
-                f"{out} cannot be written.",
-                expected="a file in a folder this user may write to",
-                found=str(error),
-                todo="choose another with --out",
-            ) from error
+        file_bytes(pairs)  # a file that is not there is another failure than one that is no table
+        predicted = self.predict(read_pairs(pairs, pairs_format(pairs, columns or {})))
+        _warn_of_no_ids(predicted)
+        _write_whole(predicted, out)
         return predicted
 
     def _rater(self) -> Rater:
@@ -280,13 +277,45 @@ def _of_date(store: Path, run_date: date) -> PublishedRun:
     return next((run for run in of_date if Store(store).names(run.run_id)), of_date[-1])
 
 
-def _as_type(column: pa.ChunkedArray, wanted: pa.DataType, name: str) -> pa.Array:
+def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:
+    """The ids in the type of the published ones, null where they are not of it."""
+    if column.type == wanted and pa.types.is_integer(wanted):  # a string may be blank, which is no id
+        return column.combine_chunks()
+    kind: IdType = "integer" if pa.types.is_integer(wanted) else "string"
+    return pa.chunked_array([_typed(chunk, kind) for chunk in column.chunks], wanted).combine_chunks()
+
+
+def _typed(ids: pa.Array, kind: IdType) -> pa.Array:
+    encoded = ids.cast(pa.string()).dictionary_encode()
+    typed, fit = typed_ids(encoded.dictionary, kind)
+    return pc.if_else(pa.array(fit), typed, pa.scalar(None, typed.type)).take(encoded.indices)
+
+
+def _warn_of_no_ids(predicted: pa.Table) -> None:
+    for name in ("user_id", "item_id"):
+        if absent := predicted[name].null_count:
+            log.warning(
+                "%s of %s pairs have no %s of the published type, %s; it and their prediction are null",
+                f"{absent:,}",
+                f"{predicted.num_rows:,}",
+                name,
+                predicted[name].type,
+            )
+
+
+def _write_whole(table: pa.Table, out: Path) -> None:
+    """Write a Parquet file that appears whole or not at all; one that stood there stays until then."""
+    fresh = out.parent / f".{out.name}.new"
     try:
-        return pc.cast(column, wanted).combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise InputRefused(
-            f"The column {name} of the pairs does not hold ids of the published run.",
-            expected=str(wanted),
-            found=str(error)[:200],
-            todo="give the ids as they stand in the published tables",
+        pq.write_table(table, fresh, compression="zstd")
+        fresh.replace(out)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written.",
+            expected="a file in a folder that is there and that this user may write to",
+            found=str(error),
+            todo="choose another with --out",
         ) from error
+    finally:
+        with suppress(OSError):  # the first failure is the one to tell
+            fresh.unlink(missing_ok=True)

@@ -60,11 +60,11 @@ def embeddings(id_name: str, id_type: pa.DataType) -> pa.Schema:
 
 
 def predictions(user_id: pa.DataType, item_id: pa.DataType) -> pa.Schema:
-    """Predicted ratings of given pairs, in the order they were given."""
+    """Predicted ratings of given pairs, in the order they were given; an id that cannot be one is null."""
     return pa.schema(
         [
-            _field("user_id", user_id),
-            _field("item_id", item_id),
+            _field("user_id", user_id, nullable=True),
+            _field("item_id", item_id, nullable=True),
             _field("predicted_rating", pa.float32(), nullable=True),
         ]
     )

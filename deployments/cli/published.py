@@ -10,7 +10,8 @@ import typer
 
 from deployments.cli.console import error, result, show_progress, table, visible_lines
 from deployments.cli.options import Json, RunDate, Store, store_folder
-from deployments.cli.run import parse_date
+from deployments.cli.run import parse_columns, parse_date
+from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.store import BrokenPointer
 from recsys.store import Store as RunStore
@@ -30,21 +31,25 @@ def path(name: Annotated[str, typer.Argument(metavar="TABLE")], run_date: RunDat
 
 
 def predict(
-    pairs: Annotated[Path, typer.Option(help="CSV or Parquet with the columns user_id and item_id")],
+    pairs: Annotated[Path, typer.Option(help="users and items: a file written as ratings may be, less the ratings")],
     out: Annotated[Path, typer.Option(help="Parquet file to write: user_id, item_id, predicted_rating")],
+    columns: Annotated[str | None, typer.Option(help="user=NAME,item=NAME of the pairs")] = None,
     run_date: RunDate = None,
     store: Store = None,
     json_output: Json = False,
 ) -> None:
     """Predicted ratings of given pairs by the published run's rater; null where it cannot say.
 
+    One row a pair, in their order. An id that is missing or not of the input's type is null as well.
+
     Example: `recsys predict --pairs pairs.csv --out predicted.parquet`
     """
     from recsys.published import PublishedRun
 
     run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    names = validated(InputConfig, {"columns": parse_columns(columns) or {}}, "input.").columns
     with run.reading():
-        predicted = run.predict_file(pairs, out)
+        predicted = run.predict_file(pairs, out, names)
     unknown = predicted["predicted_rating"].null_count
     if json_output:
         result({"out": str(out), "pairs": predicted.num_rows, "unknown": unknown, "run_id": run.run_id})

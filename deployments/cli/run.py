@@ -67,7 +67,7 @@ def run(
 ) -> None:
     """The nightly flow, once, here: download, prepare, train, evaluate, score, publish."""
     given = {name: value for name, value in locals().items() if name not in ("config", "assignments", "json_output")}
-    given["columns"] = _columns(columns)
+    given["columns"] = parse_columns(columns)
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
     with _stoppable():
@@ -153,7 +153,12 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
     console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
 
 
-def _columns(text: str | None) -> dict[str, str] | None:
+def parse_columns(text: str | None) -> dict[str, str] | None:
+    """Names of columns by role, as typed: `user=userId,item=movieId`.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
     if text is None:
         return None
     pairs = [part.partition("=") for part in text.split(",")]

@@ -22,8 +22,9 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "title": ("title", "name", "movietitle", "itemtitle", "booktitle", "productname"),
     "genres": ("genres", "genre", "categories", "category", "tags"),
 }
-ITEM_ID_ONLY = ("id",)  # an items file's own `id` is the item's; a ratings file's would be the row's
+ITEM_ID_ONLY = ("id",)  # an items file's own `id` is the item's; that of ratings or pairs would be the row's
 RATINGS_ORDER = ("user", "item", "rating", "timestamp")
+PAIRS_ORDER = ("user", "item")
 ITEMS_ORDER = ("item", "title", "genres")
 
 
@@ -51,6 +52,19 @@ def items_format(files: Sequence[Path], columns: Mapping[str, str]) -> ItemsForm
     return _same([(path, _items_format(path, read_header(path), columns)) for path in files])
 
 
+def pairs_format(path: Path, columns: Mapping[str, str]) -> RatingsFormat:
+    """How a file of (user, item) pairs is to be read: as `ratings_format`, without rating and timestamp.
+
+    Raises:
+        InputRefused: as `ratings_format`.
+    """
+    header = read_header(path)
+    headerless = header.delimiter is not None and all(map(is_number, header.fields))
+    names = _by_order(header, PAIRS_ORDER) if headerless else header.fields
+    user, item = (_find(header, names, role, columns, needed=True) or "" for role in PAIRS_ORDER)
+    return RatingsFormat(user, item, "", None, header.delimiter or ",", names if headerless else None)
+
+
 def _ratings_format(header: Header, columns: Mapping[str, str]) -> RatingsFormat:
     headerless = header.delimiter is not None and all(map(is_number, header.fields))
     names = _by_order(header, RATINGS_ORDER) if headerless else header.fields
@@ -72,7 +86,11 @@ def _items_format(path: Path, header: Header, columns: Mapping[str, str]) -> Ite
     names = _by_order(header, ITEMS_ORDER) if headerless else header.fields
     # One --columns serves ratings and items; the item's id may have another name here.
     given = {role: name for role, name in columns.items() if role != "item" or name in names}
-    found = {role: _find(header, names, role, given, needed=role != "genres") for role in ITEMS_ORDER}
+    also = {"item": ITEM_ID_ONLY}
+    found = {
+        role: _find(header, names, role, given, needed=role != "genres", also=also.get(role, ()))
+        for role in ITEMS_ORDER
+    }
     return ItemsFormat(
         item=found["item"] or "",
         title=found["title"] or "",
@@ -89,16 +107,26 @@ def _by_order(header: Header, order: tuple[str, ...]) -> tuple[str, ...]:
     return (*order, *further)[: len(header.fields)]
 
 
-def _find(header: Header, names: tuple[str, ...], role: str, given: Mapping[str, str], *, needed: bool) -> str | None:
-    """The column's name as it stands in the file; None where it is not needed and not there."""
+def _find(
+    header: Header,
+    names: tuple[str, ...],
+    role: str,
+    given: Mapping[str, str],
+    *,
+    needed: bool,
+    also: tuple[str, ...] = (),
+) -> str | None:
+    """The column's name as it stands in the file, a usual one or one of `also`; None where not needed and not there."""
     if role in given:
         if names.count(given[role]) == 1:
             return given[role]
         raise _missing(header, names, f"one column {given[role]!r} ({role})")
-    usual = USUAL_NAMES[role] + (ITEM_ID_ONLY if role == "item" and "rating" not in map(_plain, names) else ())
+    usual = USUAL_NAMES[role] + also
     for candidate in usual:
         matching = [name for name in names if _plain(name) == candidate]
-        if len(matching) == 1:
+        if len(matching) > 1:
+            raise _missing(header, names, f"one column for {role}, not {sample(matching)}")
+        if matching:
             return matching[0]
     if needed:
         raise _missing(header, names, f"a column for {role}: {sample(usual, 8)}")

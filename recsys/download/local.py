@@ -15,12 +15,12 @@ def find_local(address: str, path: Path) -> tuple[Path, ...]:
     Raises:
         SourceUnavailable: there is none.
     """
-    if path.is_dir():
-        found = data_files(str(file) for file in path.iterdir() if file.is_file())
-    elif path.exists() or not is_pattern(str(path)):
-        found = (str(path),) if path.is_file() else ()
-    else:
-        found = tuple(sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file()))
+    try:
+        found = _found(path)
+    except OSError as error:  # a folder that may not be looked into, a name too long
+        raise SourceUnavailable(
+            f"{address[:200]} cannot be looked up.", found=str(error)[:300], todo="check the path and its permissions"
+        ) from error
     if not found:
         raise SourceUnavailable(
             f"Nothing is at {address}.",
@@ -29,6 +29,14 @@ def find_local(address: str, path: Path) -> tuple[Path, ...]:
             todo="check the path, and whether the disk is mounted; for files in deeper folders use 'folder/**/*.csv'",
         )
     return tuple(Path(file).absolute() for file in found)
+
+
+def _found(path: Path) -> tuple[str, ...]:
+    if path.is_dir():
+        return data_files(str(file) for file in path.iterdir() if file.is_file())
+    if path.exists() or not is_pattern(str(path)):
+        return (str(path),) if path.is_file() else ()
+    return tuple(sorted(file for file in glob.glob(str(path), recursive=True) if Path(file).is_file()))
 
 
 def _what_is_there(path: Path) -> str:

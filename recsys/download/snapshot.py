@@ -20,7 +20,7 @@ def take_snapshot(input: InputConfig, download: DownloadConfig, demo: DemoConfig
     The valid ratings are those of the source, unless the configuration says otherwise.
 
     Args:
-        input: what is asked for; `ratings` wins over `dataset`.
+        input: what is asked for, a dataset or own ratings.
         download: mirror, tries, time-outs and limits.
         demo: size and seed of the generated dataset.
         raw: the store's folder of downloads; made where it does not exist.
@@ -44,6 +44,8 @@ def _take(input: InputConfig, download: DownloadConfig, demo: DemoConfig, raw: P
             expected="--ratings beside them",
             todo="give --ratings, or leave them out",
         )
+    if input.dataset is None:
+        raise UsageError("No input is named.", expected="a dataset or own ratings", todo="give --dataset or --ratings")
     if input.dataset == DEMO:
         return take_demo(demo, raw)
     return take_archive(find_dataset(input.dataset), download, raw)

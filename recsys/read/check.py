@@ -99,10 +99,11 @@ class _Faults:
 def _ratings(column: pa.Array, scale: Scale) -> tuple[NDArray[np.float64], NDArray[np.int32], list[Verdict]]:
     """The distinct ratings, the position in them of each row's, and the verdicts on them."""
     distinct, codes = column.dictionary, column.indices.to_numpy()
-    missing = _is_null(distinct)
+    missing, comma = _is_null(distinct), np.zeros(len(distinct), bool)
     if pa.types.is_string(distinct.type):
         texts = pc.fill_null(distinct, "")
         missing |= is_blank(texts)
+        comma = values.has_decimal_comma(texts)
         rating, known = values.numbers(texts)
     else:
         rating = np.array(pc.fill_null(distinct, 0.0).to_numpy(zero_copy_only=False))
@@ -111,6 +112,7 @@ def _ratings(column: pa.Array, scale: Scale) -> tuple[NDArray[np.float64], NDArr
     rating[missing | ~known | infinite] = 0.0
     return rating, codes, [
         (missing, reasons.RATING_MISSING),
+        (comma, reasons.RATING_DECIMAL_COMMA),
         (~known, reasons.RATING_NOT_A_NUMBER),
         (infinite, reasons.RATING_INFINITE),
         (_is_off(rating, scale), reasons.off_scale(scale)),

@@ -32,7 +32,7 @@ def typed_ids(texts: pa.Array, kind: IdType) -> tuple[pa.Array, NDArray[np.bool_
     if kind == "string":
         return texts, ~is_blank(texts)
     fit = values.is_integer(texts)
-    numbers = pc.if_else(pa.array(fit), values.trimmed(texts), "0")
+    numbers = pc.if_else(pa.array(fit), values.integral(texts), "0")
     return numbers.cast(pa.int64()), fit
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +62,7 @@ class Batch:
             InputRefused: a column is of no usable type.
         """
         columns = {role: self._column(role, self.batch[name]) for role, name in self.columns.items()}
-        text = (role for role, name in self.columns.items() if not _is_integer(self.batch[name].type))
+        text = (role for role, name in self.columns.items() if _is_text(_of_values(self.batch[name].type)))
         return Rows(self.path.name, columns, [], self._locate, frozenset(text))
 
     def _column(self, role: Role, column: pa.Array) -> pa.Array:
@@ -89,8 +90,8 @@ def _shown(column: pa.Array) -> pa.Array:
     return pc.fill_null(_texts(column) if _is_text(column.type) else column.cast(pa.string()), "")
 
 
-def _is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind.value_type if pa.types.is_dictionary(kind) else kind))
+def _of_values(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -115,12 +116,21 @@ def _texts(values: pa.Array) -> pa.Array:
 
 
 def _ids(column: pa.Array) -> pa.Array:
-    column = _plain(column)
-    if not (_is_text(column.type) or _is_integer(column.type) or pa.types.is_null(column.type)):
-        raise pa.ArrowTypeError(f"{column.type} is neither an integer nor a string")
-    encoded = column.dictionary_encode(null_encoding="encode")
-    texts = _texts(encoded.dictionary) if _is_text(column.type) else encoded.dictionary.cast(pa.string())
-    return pa.DictionaryArray.from_arrays(encoded.indices, pc.fill_null(texts, ""))
+    encoded = _plain(column).dictionary_encode(null_encoding="encode")
+    return pa.DictionaryArray.from_arrays(encoded.indices, pc.fill_null(_id_texts(encoded.dictionary), ""))
+
+
+def _id_texts(values: pa.Array) -> pa.Array:
+    """Ids as the CSV of the same table has them; floats as Python and pandas write them, NaN as null."""
+    kind = values.type
+    if _is_text(kind):
+        return _texts(values)
+    if pa.types.is_floating(kind):
+        numbers = values.cast(pa.float64()).to_pylist()
+        return pa.array([None if x is None or math.isnan(x) else repr(x) for x in numbers], pa.string())
+    if not (pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
+        raise pa.ArrowTypeError(f"{kind} is neither a number nor a string")
+    return values.cast(pa.string())
 
 
 def _ratings(column: pa.Array) -> pa.Array:
@@ -140,7 +150,7 @@ def _timestamps(column: pa.Array) -> pa.Array:
         column = column.cast(pa.timestamp("s"))
     if pa.types.is_timestamp(column.type):
         return pc.divide(column.cast(pa.int64()), _TICKS[column.type.unit])
-    if not (_is_integer(column.type) or pa.types.is_decimal(column.type) or pa.types.is_null(column.type)):
+    if not (pa.types.is_integer(column.type) or pa.types.is_decimal(column.type) or pa.types.is_null(column.type)):
         raise pa.ArrowTypeError(f"{column.type} is no time")
     return column.cast(pa.int64())
 
@@ -148,6 +158,6 @@ def _timestamps(column: pa.Array) -> pa.Array:
 _TICKS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _CONVERT = {"user": _ids, "item": _ids, "rating": _ratings, "timestamp": _timestamps}
 _EXPECTED = {
-    "user": "integers or strings", "item": "integers or strings", "rating": "numbers",
+    "user": "whole numbers or strings", "item": "whole numbers or strings", "rating": "numbers",
     "timestamp": "seconds since 1970, timestamps or ISO-8601 strings",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recsys.config import InputConfig
 from recsys.progress import Bar, track
@@ -22,8 +25,11 @@ from recsys.read.ids import IdCount
 from recsys.read.refusals import is_too_many, refuse_unfit, too_many
 from recsys.read.rows import Columns, Job
 
+log = logging.getLogger("recsys")
+
 MOST_REFUSED = 1_000_000  # refused rows are Python objects for a while: 1 million hold about 300 MB
 MOST_INTEGER_SLACK = 0.5  # whatever share of bad rows is allowed, ids that are mostly no integers are strings
+LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
 GUESS_BYTES = 1 << 20  # 40,000 rows show well enough what ids look like
 
 Kinds = tuple[IdType, IdType]
@@ -53,7 +59,24 @@ def read_ratings(
     if (settled := _kinds(gathered.counts, config)) != kinds:  # the first block was not like the rest
         gathered = source.gather(settled)
     refuse_unfit(gathered, snapshot, config)
-    return gathered.ratings()
+    ratings = gathered.ratings()
+    if ratings.timestamp is not None:
+        _warn_of_milliseconds(ratings.timestamp)
+    return ratings
+
+
+def _warn_of_milliseconds(timestamp: NDArray[np.int64]) -> None:
+    """They are kept: an order in time is all that is taken from them, and it is the same in any one unit."""
+    late = int(np.count_nonzero(timestamp > LATEST_SECONDS))
+    if late:
+        log.warning(
+            "%s of %s timestamps look like milliseconds, not seconds; %s",
+            f"{late:,}",
+            f"{len(timestamp):,}",
+            "their order is the same"
+            if late == len(timestamp)
+            else "beside seconds their order is wrong: use one unit",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from recsys.config import InputConfig
 from recsys.errors import InputRefused, sample
 from recsys.ratings import Snapshot
+from recsys.read import reasons
 from recsys.read.gather import Gathered
 
 MOST_REASONS = 8  # a message is read on one screen
@@ -53,9 +54,15 @@ def too_many(gathered: Gathered, snapshot: Snapshot, config: InputConfig) -> Row
         f" ({gathered.refused / gathered.rows:.2%}).",
         expected=f"at most {config.max_bad_fraction:.2%} (input.max_bad_fraction), and a valid row",
         found=f"{_by_reason(quarantine)}; first at {_places(quarantine)}",
-        todo="mend these rows; check columns, delimiter and scale; or allow more with --set input.max_bad_fraction=F",
+        todo=_todo(quarantine),
         quarantine=quarantine,
     )
+
+
+def _todo(quarantine: pa.Table) -> str:
+    if reasons.RATING_DECIMAL_COMMA in pc.unique(quarantine["reason"]).to_pylist():
+        return "write ratings with a decimal point (3.5, not 3,5); in pandas: read_csv(..., decimal=',').to_csv(...)"
+    return "mend these rows; check columns, delimiter and scale; or allow more with --set input.max_bad_fraction=F"
 
 
 def _by_reason(quarantine: pa.Table) -> str:

@@ -29,9 +29,18 @@ def trimmed(texts: pa.Array) -> pa.Array:
     return pc.utf8_trim(texts, _BLANKS)
 
 
+def integral(texts: pa.Array) -> pa.Array:
+    """Without blanks around and a fraction of zeros: pandas writes ids as "7.0" once one of them is missing.
+
+    >>> integral(pa.array([" 7.0", "7.50", "7"])).to_pylist()
+    ['7', '7.50', '7']
+    """
+    return pc.replace_substring_regex(trimmed(texts), r"\.0+$", "")
+
+
 def is_integer(texts: pa.Array) -> NDArray[np.bool_]:
-    """(n,) True where a text is an int64 in the only way to write it: "7", "-7", but not "007", "+7" or "7.0"."""
-    texts = trimmed(texts)
+    """(n,) True where a text is an int64, written in full: "7", "-7" or "7.0", but not "007", "+7", "7.5" or "7e0"."""
+    texts = integral(texts)
     found = _mask(pc.match_substring_regex(texts, r"^(0|-?[1-9]\d{0,17})$"))
     for at in np.flatnonzero(_mask(pc.match_substring_regex(texts, r"^-?[1-9]\d{18}$"))):
         found[at] = INT64.min <= int(texts[at].as_py()) <= INT64.max
@@ -70,6 +79,11 @@ def _whole(text: str) -> int:
 def _since_1970(text: str) -> int:
     moment = datetime.fromisoformat(text)
     return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def has_decimal_comma(texts: pa.Array) -> NDArray[np.bool_]:
+    """(n,) True where a text is a number but for its comma, as in "3,5"."""
+    return _mask(pc.match_substring_regex(trimmed(texts), r"^[+-]?\d+,\d+$"))
 
 
 def numbers(texts: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

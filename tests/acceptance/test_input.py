@@ -198,6 +198,7 @@ def test_short_catalogue_is_topped_up_and_new_users_are_served(cli, tmp_path, ta
         (("--run-date", "yesterday"), 2, "run_date"),
         (("--config", "/nowhere.toml"), 2, "/nowhere.toml"),
         (("--ratings", "/nowhere.csv"), 5, "/nowhere.csv"),
+        (("--dataset", "demo", "--ratings", "/nowhere.csv"), 2, "both given"),
         (("--set", "compute.memory_mib=1", "--top-items", "1000"), 2, "compute.memory_mib"),
     ],
 )
@@ -216,8 +217,10 @@ def test_wrong_usage_is_one_clear_message(arguments, code, words, cli, tmp_path)
         (b"who,what,stars2\n1,2,3\n", "who"),
         (b"\x1f\x8b\x08broken", ""),
         (b"PAR1 not really", ""),
+        ("user_id,item_id,rating\n1,2,3\n".encode("utf-16"), "iconv"),
+        (b"user_id;item_id;rating\n1;2;3,5\n", "decimal comma"),
     ],
-    ids=["empty", "header only", "other columns", "broken gzip", "broken parquet"],
+    ids=["empty", "header only", "other columns", "broken gzip", "broken parquet", "UTF-16", "decimal commas"],
 )
 def test_unreadable_files_are_refused(content, words, cli, tmp_path) -> None:
     suffix = {b"\x1f": ".csv.gz", b"P": ".parquet"}.get(content[:1], ".csv")
@@ -242,3 +245,30 @@ def test_predict_answers_every_pair(cli, tmp_path, tastes) -> None:
     assert answered["predicted_rating"].isna().tolist() == [False, True, True, False]
     assert answered[["user_id", "item_id"]].equals(pairs)
     assert answered["predicted_rating"].dropna().between(1, 5).all()
+    manifest = cli("runs", "list", "--store", tmp_path / "store", "--json").json["runs"][0]
+    assert manifest["dataset"] == "own"
+
+
+def test_predict_of_what_is_no_id_and_of_other_spellings(cli, tmp_path, tastes) -> None:
+    store = ("--store", tmp_path / "store")
+    manifest = run(cli, tmp_path / "store", write(tastes, tmp_path / "r.csv"), "--json").json
+    assert manifest["config"]["input"]["dataset"] is None
+    (tmp_path / "pairs.txt").write_text("who;what\n5;1\nabc;2\n;3\n6.0;79\n")
+    asked = ("predict", "--pairs", tmp_path / "pairs.txt", "--out", tmp_path / "out.parquet", *store)
+    told = cli(*asked, "--columns", "user=who,item=what", "--json").json
+    assert (told["pairs"], told["unknown"]) == (4, 2)
+    answered = pd.read_parquet(tmp_path / "out.parquet", dtype_backend="numpy_nullable")
+    assert answered["user_id"].tolist() == [5, pd.NA, pd.NA, 6]
+    assert answered["item_id"].tolist() == [1, 2, 3, 79]
+    assert answered["predicted_rating"].isna().tolist() == [False, True, True, False]
+    before = (tmp_path / "out.parquet").read_bytes()
+    assert "a column for user" in cli(*asked, code=3).err
+    assert "wer" in cli(*asked, "--columns", "wer=who", code=2).err
+    (tmp_path / "pairs.txt").write_bytes(b"")
+    assert "an empty file" in cli(*asked, code=3).err
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    (tmp_path / "pairs.txt").unlink()
+    assert "is not there" in cli(*asked, code=5).err
+    refused = cli("predict", "--pairs", tmp_path / "r.csv", "--out", tmp_path / "gone" / "out.parquet", *store, code=2)
+    assert "cannot be written" in refused.err
+    assert "Traceback" not in refused.err

@@ -84,9 +84,36 @@ def test_flat_names_of_every_section():
         "ranker": "popular", "rater": "means", "top_n": 3,
     }  # fmt: skip
     assert set(given) == set(OPTION_SECTION)
-    config = load(options=given)
     for name, value in given.items():
-        assert getattr(getattr(config, OPTION_SECTION[name]), name) == value
+        assert getattr(getattr(load(options={name: value}), OPTION_SECTION[name]), name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "assignments"),
+    [
+        ("", {"dataset": "demo", "ratings": "r.csv"}, ()),
+        ("dataset = 'demo'", {"ratings": "r.csv"}, ()),
+        ("dataset = 'demo'\nratings = 'r.csv'", {}, ()),
+        ("[input]\ndataset = 'demo'", {}, ("input.ratings=r.csv",)),
+    ],
+)
+def test_a_dataset_beside_own_ratings_is_refused(toml, text, options, assignments):
+    with pytest.raises(UsageError, match=r"the dataset 'demo' and own ratings 'r\.csv'") as refused:
+        load(toml(text), options, assignments)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["ratings", "items", "test_ratings"])
+def test_an_empty_path_is_refused(name):
+    with pytest.raises(UsageError, match=name):
+        load(options={name: ""})
+
+
+def test_own_ratings_are_no_dataset_in_any_copy_of_the_configuration():
+    config = load(options={"ratings": "r.csv"})
+    assert config.input.dataset is None
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+    assert load().input.dataset == "demo"
 
 
 def test_every_flat_name_is_a_key_of_its_section():

@@ -106,6 +106,11 @@ def test_settings_of_the_demo_count_only_for_the_demo():
     assert run_of("demo.users=10", ratings="r.csv").run_id == run_of(ratings="r.csv").run_id
 
 
+def test_own_files_are_no_dataset():
+    assert run_of(ratings="r.csv").effective_config["input"]["dataset"] is None
+    assert run_of().effective_config["input"]["dataset"] == "demo"
+
+
 def test_a_default_written_out_is_the_default():
     written = ("seed=42", "top_n=10", f"top_items={MOST_ITEMS}", "split=per-user", "models.edlae={}")
     assert run_of(*written).run_id == run_of().run_id

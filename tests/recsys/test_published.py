@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import published as published_module
-from recsys.errors import InputRefused, UsageError
+from recsys.errors import UsageError
 from recsys.published import DamagedRun, PublishedRun, complete_runs, find_run
 from recsys.store import MANIFEST, BrokenPointer
 
@@ -206,9 +206,42 @@ class TestPredict:
 
     def test_ids_are_read_in_the_type_of_the_run(self, run):
         assert run.predict(pairs(("101", "12"), kind=pa.string())).equals(run.predict(pairs((101, 12))))
-        with pytest.raises(InputRefused, match="column user_id") as refusal:
-            run.predict(pairs(("abc", "12"), kind=pa.string()))
-        assert refusal.value.expected == "int64"
+
+    def test_what_is_no_id_is_null_in_its_place(self, run):
+        given = [
+            ("101", "12"),
+            ("abc", "12"),
+            ("101", None),
+            ("", "12"),
+            ("1.5", "x"),
+            ("9" * 30, "12"),
+            ("101.0", "12"),
+        ]
+        found = run.predict(pairs(*given, kind=pa.string()))
+        assert found["user_id"].to_pylist() == [101, None, 101, None, None, None, 101]
+        assert found["item_id"].to_pylist() == [12, 12, None, 12, None, 12, 12]
+        said = found["predicted_rating"].to_pylist()
+        assert [value is None for value in said] == [False, True, True, True, True, True, False]
+        assert said[0] == said[6]
+
+    def test_string_ids_of_a_run_stay_as_they_are_written(self, tmp_path):
+        nights.publish_night(tmp_path, id_type="string")
+        found = PublishedRun.open(tmp_path).predict(
+            pairs(("u101", "i12"), ("007", "1.0"), ("", "i12"), kind=pa.string())
+        )
+        assert found["user_id"].to_pylist() == ["u101", "007", None]
+        assert found["item_id"].to_pylist()[1] == "1.0"
+        assert found["predicted_rating"].null_count >= 2
+
+    def test_pairs_that_are_no_ids_are_counted_in_a_warning(self, run, tmp_path, caplog):
+        (tmp_path / "pairs.csv").write_text("movieId;user\n12;101\n;101\n12;abc\n12;xyz\n")
+        found = run.predict_file(tmp_path / "pairs.csv", tmp_path / "out.parquet")
+        assert pq.read_table(tmp_path / "out.parquet").equals(found)
+        assert found["predicted_rating"].null_count == 3
+        assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+            "2 of 4 pairs have no user_id of the published type, int64",
+            "1 of 4 pairs have no item_id of the published type, int64",
+        ]
 
     def test_a_file_into_a_file(self, run, tmp_path):
         (tmp_path / "pairs.csv").write_text("user_id,item_id\n101,12\n999,12\n")
@@ -220,10 +253,29 @@ class TestPredict:
     def test_a_file_that_cannot_be_written_is_refused_and_leaves_nothing(self, run, tmp_path):
         (tmp_path / "pairs.csv").write_text("user_id,item_id\n101,12\n")
         (tmp_path / "taken" / "inside").mkdir(parents=True)
-        for out in (tmp_path / "nowhere" / "out.parquet", tmp_path / "taken"):
+        for out in (tmp_path / "nowhere" / "out.parquet", tmp_path / "taken", tmp_path / "pairs.csv" / "x", Path("/")):
             with pytest.raises(UsageError, match="cannot be written"):
                 run.predict_file(tmp_path / "pairs.csv", out)
         assert {path.name for path in tmp_path.iterdir()} == {"pairs.csv", "taken"}
+
+    @pytest.mark.parametrize("failing", ["write", "clean-up too"])
+    def test_a_file_that_stood_there_stays_whole(self, run, tmp_path, monkeypatch, failing):
+        def full(table, path, **_):
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+        def read_only(*_, **__):
+            raise PermissionError(13, "Permission denied")
+
+        (tmp_path / "pairs.csv").write_text("user_id,item_id\n101,12\n")
+        (tmp_path / "out.parquet").write_bytes(b"before")
+        monkeypatch.setattr(published_module.pq, "write_table", full)
+        if failing == "clean-up too":
+            monkeypatch.setattr(Path, "unlink", read_only)
+        with pytest.raises(UsageError, match="No space left"):
+            run.predict_file(tmp_path / "pairs.csv", tmp_path / "out.parquet")
+        assert (tmp_path / "out.parquet").read_bytes() == b"before"
+        assert (failing == "write") == (len(list(tmp_path.iterdir())) == 2)
 
 
 class TestReading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,11 @@ def test_an_empty_file_is_refused(name: str, tmp_path: Path, quick: DownloadConf
     assert caught.value.exit_code == 3
 
 
+def test_a_path_that_cannot_be_looked_up(tmp_path: Path, quick: DownloadConfig) -> None:
+    with pytest.raises(SourceUnavailable, match="cannot be looked up"):
+        take(tmp_path / "raw", quick, "x" * 5_000)
+
+
 def written(path: Path, content: bytes) -> Path:
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(content))
@@ -133,6 +139,7 @@ def headerless(delimiter: str, columns: tuple[str, ...] = WITHOUT_HEADER) -> Rat
         (b"196\t242\t3\t881250949\n", U_DATA),
         (b"1::122::4.5\n", headerless("::", WITHOUT_HEADER[:3])),
         (b"1,10,4.0,964982703,9\n", headerless(",", (*WITHOUT_HEADER, "column_5"))),
+        (b"1;10;4,5;964982703\n", headerless(";")),
     ],
 )
 def test_the_first_line_tells_how_it_is_written(
@@ -163,6 +170,8 @@ def test_names_that_are_given_win(tmp_path: Path, quick: DownloadConfig) -> None
         (b"who,movieId,rating\n", {}, "a column for user"),
         (b"userId,movieId\n", {}, "a column for rating"),
         (b"userId,userId,movieId,rating\n", {"user": "userId"}, "one column 'userId'"),
+        (b"userId,userId,movieId,rating\n", {}, "one column for user, not 'userId', 'userId'"),
+        (b"userId,movieId,rating,ts,TS\n", {}, "one column for timestamp, not 'ts', 'TS'"),
         (b"1::2\n", {}, "a column for rating"),
     ],
 )
@@ -181,6 +190,25 @@ def test_a_missing_column_is_told_with_those_that_are_there(
 def test_what_is_no_table_is_refused(content: bytes, tmp_path: Path, quick: DownloadConfig) -> None:
     (tmp_path / "r.csv").write_bytes(content)
     with pytest.raises(InputRefused):
+        take(tmp_path, quick, tmp_path / "r.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (CSV.decode().encode("utf-16"), "iconv -f UTF-16"),
+        (CSV.decode().encode("utf-16-le"), "iconv -f UTF-16"),
+        (gzip.compress(CSV, mtime=0), "known by .gz"),
+        (CSV.replace(b"\n", b"\r"), "carriage return"),
+        (b'userId,"' + b"x" * 200_000 + b'",rating\n', "field larger than"),
+    ],
+    ids=["UTF-16", "UTF-16 without a mark", "gzip by another name", "old line ends", "a long quoted name"],
+)
+def test_what_was_found_and_what_to_do_is_told(
+    content: bytes, told: str, tmp_path: Path, quick: DownloadConfig
+) -> None:
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(InputRefused, match=re.escape(told)):
         take(tmp_path, quick, tmp_path / "r.csv")
 
 

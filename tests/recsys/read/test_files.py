@@ -52,6 +52,10 @@ def columns(**changed):
         ({"userId": pa.array([b"3", b"1", b"2", b"1"])}, ["1", "2", "3"]),
         ({"userId": pa.array(["3", "1", "2", "1"]).dictionary_encode()}, ["1", "2", "3"]),
         ({"userId": pa.array([3, 1, 2, 1]).dictionary_encode()}, [1, 2, 3]),
+        ({"userId": [3.0, 1.0, 2.0, 1.0]}, [1, 2, 3]),
+        ({"userId": pa.array([3.0, 1.0, 2.0, 1.0], pa.float32()).dictionary_encode()}, [1, 2, 3]),
+        ({"userId": [Decimal("3.00"), Decimal("1.00"), Decimal("2.00"), Decimal("1.00")]}, [1, 2, 3]),
+        ({"userId": [3.5, 1.5, 2.5, 1.5]}, ["1.5", "2.5", "3.5"]),
         ({"rating": pa.array([1.0, 2.5, 3.0, 5.0], pa.float32())}, [1, 2, 3]),
         ({"rating": [Decimal("1.0"), Decimal("2.5"), Decimal("3.0"), Decimal("5.0")]}, [1, 2, 3]),
         ({"rating": ["1", "2.5", "3", "5"]}, [1, 2, 3]),
@@ -77,6 +81,9 @@ def test_parquet_of_many_types(parquet, changed, users, block_bytes):
     [
         ("userId", [3, None, 2, 1], "user id is missing", ""),
         ("movieId", ["a", "", "b", "a"], "item id is missing", ""),
+        ("movieId", [10.0, None, 20.0, 20.0], "item id is missing", ""),
+        ("movieId", [10.0, float("nan"), 20.0, 20.0], "item id is missing", "nan"),
+        ("movieId", [10.0, 10.5, 20.0, 20.0], "item id is not an integer", "10.5"),
         ("movieId", pa.array([10, 2**63, 20, 20], pa.uint64()), "item id is not an integer", str(2**63)),
         ("rating", [1.0, None, 3.0, 5.0], "rating is missing", ""),
         ("rating", pa.array([1.0, float("nan"), 3.0, 5.0]), "rating is not a number", "nan"),
@@ -132,7 +139,7 @@ def test_parquet_and_csv_together(tmp_path, snapshot):
 
 @pytest.mark.parametrize(
     ("name", "kind", "value"),
-    [("userId", pa.float64(), 1.5), ("rating", pa.list_(pa.int64()), [1]), ("timestamp", pa.duration("s"), 5)],
+    [("userId", pa.bool_(), True), ("rating", pa.list_(pa.int64()), [1]), ("timestamp", pa.duration("s"), 5)],
 )
 def test_parquet_of_a_wrong_type_is_refused(parquet, name, kind, value):
     with pytest.raises(InputRefused, match=rf"column '{name}' of ratings.parquet is of the type"):

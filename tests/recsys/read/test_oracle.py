@@ -43,7 +43,7 @@ def quoting(line: str, delimiter: str) -> str | None:
 
 
 def integer(text: str) -> int | None:
-    text = text.strip(" \t")
+    text = re.sub(r"\.0+$", "", text.strip(" \t"))
     return int(text) if re.fullmatch(r"0|-?[1-9][0-9]*", text) and -(2**63) <= int(text) < 2**63 else None
 
 
@@ -51,6 +51,8 @@ def rating(text: str) -> tuple[float, str | None]:
     text = text.strip(" \t")
     if not text:
         return 0, "rating is missing"
+    if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
+        return 0, "rating has a decimal comma"
     if not re.fullmatch(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|infinity)", text, re.IGNORECASE):
         return 0, "rating is not a number"
     value = float(text)

@@ -10,6 +10,7 @@ import pyarrow.csv
 import pytest
 
 from recsys.config import InputConfig
+from recsys.read import RowsRefused
 
 HEADER = "userId,movieId,rating,timestamp\n"
 ROWS = HEADER + "30,7,4.5,100\n4,7,3,50\n30,11,0.5,70\n"
@@ -145,6 +146,55 @@ def test_ids_are_integers_when_nearly_all_are(read, strangers, at_the_start, blo
     assert ratings.user_ids.type == (pa.string() if strangers > 1 else pa.int64())
     assert ratings.item_ids.type == pa.int64()
     assert len(ratings.quarantine) == (strangers == 1)
+
+
+def test_ids_as_pandas_writes_them_beside_a_missing_one(read):
+    plain = read(HEADER + "1,10,3,1\n42,10,3,1\n")
+    floats = read(HEADER + "1.0,10,3,1\n42.0,10,3,1\n,10,3,1\n")
+    assert floats.user_ids.equals(plain.user_ids)
+    assert triples(floats) == triples(plain)
+    assert floats.quarantine["reason"].to_pylist() == ["user id is missing"]
+
+
+def test_fractions_are_strings_as_other_texts_are(read):
+    assert read(HEADER + "1.5,1,3,1\n2.0,1,3,1\n", config=InputConfig()).user_ids.to_pylist() == ["1.5", "2.0"]
+
+
+def test_one_integer_in_two_spellings_is_one_id(read):
+    ratings = read(HEADER + "1,7,3,1\n1.0,7.00,4,2\n")
+    assert triples(ratings) == [(1, 7, 4.0, 2)]
+    assert ratings.repeated == 1
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_a_leading_zero_is_never_dropped(read, block_bytes):
+    """ "01" may be another customer than "1": strings where there are many, refused where there are few."""
+    ratings = read(HEADER + "1,7,3,1\n01,7,3,1\n", config=InputConfig(), block_bytes=block_bytes)
+    assert ratings.user_ids.to_pylist() == ["01", "1"]
+    many = "".join(f"{k},7,3,1\n" for k in range(200))
+    ratings = read(HEADER + many + "01,7,3,1\n", config=InputConfig(), block_bytes=block_bytes)
+    assert ratings.user_ids.to_pylist() == list(range(200))
+    assert ratings.quarantine["reason"].to_pylist() == ["user id is not an integer"]
+
+
+def test_milliseconds_are_told_and_kept(read, caplog):
+    rows = "1,1,3,978300760000\n1,2,3,978300761000\n"
+    assert read(HEADER + rows).timestamp.tolist() == [978300760000, 978300761000]
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 of 2 timestamps look like milliseconds, not seconds; their order is the same"
+    ]
+    caplog.clear()
+    read(HEADER + rows + "1,3,3,978300762\n")
+    assert "2 of 3 timestamps look like milliseconds, not seconds; beside seconds" in caplog.text
+    caplog.clear()
+    read(HEADER + "1,1,3,4102444800\n")
+    assert not caplog.records
+
+
+def test_decimal_commas_are_told(read):
+    content = "userId;movieId;rating;timestamp\n1;1;3,5;1\n1;2;4,0;1\n"
+    with pytest.raises(RowsRefused, match=r"(?s)rating has a decimal comma: 2.*3\.5, not 3,5"):
+        read(content, delimiter=";", config=InputConfig())
 
 
 @pytest.mark.parametrize(("id_type", "expected"), [("string", ["10", "9"]), ("integer", [9, 10]), ("auto", [9, 10])])

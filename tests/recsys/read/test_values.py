@@ -32,11 +32,12 @@ def test_together_as_one_by_one(texts):
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(st.integers(-(2**65), 2**65).map(str), LOOSE), min_size=1))
-def test_an_integer_is_what_python_writes(texts):
+@given(st.lists(st.one_of(st.integers(-(2**65), 2**65).map(str), st.integers().map("{}.00".format), LOOSE), min_size=1))
+def test_an_integer_is_what_python_writes_of_it_whole_or_as_a_float(texts):
     def canonical(text: str) -> bool:
+        whole, point, zeros = text.strip(" \t").partition(".")
         try:
-            return str(int(text)) == text.strip(" \t") and -(2**63) <= int(text) < 2**63
+            return str(int(whole)) == whole and -(2**63) <= int(whole) < 2**63 and set(zeros) == set("0" * len(point))
         except ValueError:
             return False
 
