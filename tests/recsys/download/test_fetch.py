@@ -122,7 +122,9 @@ def test_the_pause_is_as_long_as_the_server_asks(web: Any, quick: DownloadConfig
 
 
 @pytest.mark.parametrize(
-    "asked", ["3600", (datetime.now(UTC) + timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")]
+    "asked",
+    ["3600", (datetime.now(UTC) + timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")],
+    ids=["seconds", "date"],  # the same in all workers
 )
 def test_a_server_that_asks_for_an_hour_is_left_alone(
     asked: str, web: Any, quick: DownloadConfig, tmp_path: Path

@@ -35,6 +35,7 @@ def zstd(content):
         ("p.csv", b"user;item\n3;a\n1;b\n3;a\n"),
         ("p.csv", b"User-ID|ISBN\n3|a\n1|b\n3|a\n"),
     ],
+    ids=["commas", "more columns", "tabs in gzip", "colons in zstd", "semicolons", "bars"],
 )
 def test_pairs_as_they_stand_however_they_are_written(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
