@@ -54,7 +54,7 @@ def run(
 ) -> None:
     """The nightly flow, once, here: download, prepare, train, evaluate, score, publish."""
     given = {name: value for name, value in locals().items() if name not in ("config", "assignments", "json_output")}
-    given["columns"] = _columns(columns)
+    given["columns"] = parse_columns(columns)
     run_config = configuration.load(config, given, tuple(assignments or ()))
     show_progress()
     try:
@@ -102,7 +102,12 @@ def _tell(manifest: dict[str, Any], folder: Path, current: bool) -> None:
     console.print(Text(f"run {manifest['run_id']} of {manifest['run_date']} is {state}: {folder / 'recommendations'}"))
 
 
-def _columns(text: str | None) -> dict[str, str] | None:
+def parse_columns(text: str | None) -> dict[str, str] | None:
+    """Names of columns as typed.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
     if text is None:
         return None
     pairs = [part.partition("=") for part in text.split(",")]

@@ -76,6 +76,11 @@ class Prepared:
         """Lowest and highest rating: of the declared scale, else of the input."""
         return self._record["scale"][0], self._record["scale"][1]
 
+    @property
+    def declared_scale(self) -> Scale:
+        """The scale that was declared, by the dataset or the configuration."""
+        return Scale(**self._record["declared_scale"])
+
     @cached_property
     def _record(self) -> dict:  # type: ignore[type-arg]
         return json.loads((self.folder / "prepared.json").read_text())  # type: ignore[no-any-return]
@@ -162,6 +167,7 @@ def write_prepared(
     record = {
         "counts": asdict(counts),
         "scale": [lowest, highest],
+        "declared_scale": asdict(scale),
         "given_holdout": test is not None,
         "id_map_sha256": ids.sha256,
     }
