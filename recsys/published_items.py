@@ -163,7 +163,7 @@ class PublishedItems:
         wanted = text.casefold()
         known = {title: item_id for item_id, title in reversed(self._folded.items())}
         beginnings = {title[: len(wanted)]: item_id for title, item_id in known.items()}
-        near = [each[title] for each in (known, beginnings) for title in get_close_matches(wanted, each, n=4)]
+        near = [each[title] for each in (known, beginnings) for title in get_close_matches(wanted, each, n=4) if wanted]
         return UsageError(
             f"There is no item {text!r} in run {self.run.run_id}.",
             expected=f"the id of one of {self.run.prepared.ids.n_items:,} items, or a part of a title",

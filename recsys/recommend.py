@@ -124,7 +124,7 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
 
 def _scorer(run: PublishedRun, ratings: Ratings, n: int, compute: ComputeConfig) -> Scorer:
     ranker, rater = published_ranker(run), published_rater(run)
-    training_set = run.prepared.training_set("all")
+    training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
     return Scorer(
         training_set, _seen(run, ratings), ranker, rater, run.prepared.scale, n, compute,
         new_people=_histories(run, ratings, training_set),
