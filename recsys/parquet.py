@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys.errors import UsageError
+
 PART_BYTES = 128 << 20  # aim of a part; even parts then hold 85 to 192 MB, inside the contract's 64 to 256
 ROW_GROUP_ROWS = 1 << 17  # 131,072 rows of a list are about 1.5 MB: a reader of one user reads little else
 
@@ -74,3 +76,25 @@ class _PartWriter:
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+
+
+def write_file(table: pa.Table, out: Path, metadata: Mapping[str, str]) -> None:
+    """Write one file of a person's own choice; it appears whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    fresh = out.with_name(f".{out.name}.new")
+    try:
+        pq.write_table(
+            table.replace_schema_metadata(dict(metadata)), fresh, compression="zstd", row_group_size=ROW_GROUP_ROWS
+        )
+        fresh.replace(out)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise UsageError(
+            f"{out} cannot be written.",
+            expected="a file in a folder this user may write to",
+            found=str(error),
+            todo="choose another with --out",
+        ) from error

@@ -27,10 +27,11 @@ class RatingsFormat:
 
     `user`, `item`, `rating` and `timestamp` are column names; in a file without a header the columns are named by
     their order, so `columns` lists all of them as they stand in a line. `timestamp` may be None: no order in time.
+    `user` may be None: all ratings are one person's.
     `delimiter` is "," or a tab or "::" or any other short string; it is ignored for Parquet.
     """
 
-    user: str = "userId"
+    user: str | None = "userId"
     item: str = "movieId"
     rating: str = "rating"
     timestamp: str | None = "timestamp"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import data, published, run
+from deployments.cli import data, items, people, published, run
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -24,6 +24,9 @@ app.command("datasets")(data.datasets)
 app.command("download")(data.download)
 app.command("models")(data.models)
 app.command("predict")(published.predict)
+app.command("recommend")(people.recommend)
+app.command("similar")(items.similar)
+published.show.command("item")(items.show_item)
 app.command("path")(published.path)
 app.add_typer(published.runs, name="runs")
 app.add_typer(published.show, name="show")

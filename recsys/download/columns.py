@@ -25,10 +25,13 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 ITEM_ID_ONLY = ("id",)  # an items file's own `id` is the item's; that of ratings or pairs would be the row's
 RATINGS_ORDER = ("user", "item", "rating", "timestamp")
 PAIRS_ORDER = ("user", "item")
+NO_ONES_NAME = {"title", "genres"}  # columns beside one person's ratings that cannot tell whose they are
 ITEMS_ORDER = ("item", "title", "genres")
 
 
-def ratings_format(files: Sequence[Path], columns: Mapping[str, str]) -> RatingsFormat:
+def ratings_format(
+    files: Sequence[Path], columns: Mapping[str, str], *, may_be_one_users: bool = False
+) -> RatingsFormat:
     """How these files of ratings are to be read; one way for all.
 
     A first line of numbers is no header: then the columns are user, item, rating and, if there is one, timestamp.
@@ -36,11 +39,13 @@ def ratings_format(files: Sequence[Path], columns: Mapping[str, str]) -> Ratings
     Args:
         files: at least one.
         columns: names by role (user, item, rating, timestamp); what is not given is looked for.
+        may_be_one_users: a file of items, ratings, times, titles and genres alone, or of two columns without a header,
+            is one person's: `user` is then None. With any other column the user's is asked for: it may be that one.
 
     Raises:
         InputRefused: a column is missing, a file is no table, or the files differ.
     """
-    return _same([(path, _ratings_format(read_header(path), columns)) for path in files])
+    return _same([(path, _ratings_format(read_header(path), columns, may_be_one_users)) for path in files])
 
 
 def items_format(files: Sequence[Path], columns: Mapping[str, str]) -> ItemsFormat:
@@ -65,12 +70,15 @@ def pairs_format(path: Path, columns: Mapping[str, str]) -> RatingsFormat:
     return RatingsFormat(user, item, "", None, header.delimiter or ",", names if headerless else None)
 
 
-def _ratings_format(header: Header, columns: Mapping[str, str]) -> RatingsFormat:
+def _ratings_format(header: Header, columns: Mapping[str, str], may_be_one_users: bool) -> RatingsFormat:
     headerless = header.delimiter is not None and all(map(is_number, header.fields))
-    names = _by_order(header, RATINGS_ORDER) if headerless else header.fields
-    found = {role: _find(header, names, role, columns, needed=role != "timestamp") for role in RATINGS_ORDER}
+    two_columns = may_be_one_users and len(header.fields) == 2
+    names = _by_order(header, RATINGS_ORDER[two_columns:]) if headerless else header.fields
+    found = {role: _find(header, names, role, columns, needed=role in ("item", "rating")) for role in RATINGS_ORDER}
+    if found["user"] is None and not (may_be_one_users and {*map(_plain, names)} <= _plain_names(found)):
+        _find(header, names, "user", columns, needed=True)
     return RatingsFormat(
-        user=found["user"] or "",
+        user=found["user"],
         item=found["item"] or "",
         rating=found["rating"] or "",
         timestamp=found["timestamp"],
@@ -131,6 +139,10 @@ def _find(
     if needed:
         raise _missing(header, names, f"a column for {role}: {sample(usual, 8)}")
     return None
+
+
+def _plain_names(found: Mapping[str, str | None]) -> set[str]:
+    return {_plain(name) for name in found.values() if name} | NO_ONES_NAME
 
 
 def _plain(name: str) -> str:

@@ -41,11 +41,14 @@ class Settled:
 NOTHING = Settled((), (), "")
 
 
-def take_own(input: InputConfig, download: DownloadConfig, raw: Path) -> Snapshot:
+def take_own(input: InputConfig, download: DownloadConfig, raw: Path, *, may_be_one_users: bool = False) -> Snapshot:
     """The snapshot of `input.ratings` and, where given, `input.items`.
 
     Local files are read where they lie; the fingerprint tells if they change. Remote ones are copied to
     `<raw>/ratings/` and `<raw>/items/`; where that fails, the newest copy of the same address is used, as stale.
+
+    Args:
+        may_be_one_users: ratings without a user column are one person's.
 
     Raises:
         SourceUnavailable: nothing is there, or it cannot be reached and there is no copy.
@@ -53,9 +56,11 @@ def take_own(input: InputConfig, download: DownloadConfig, raw: Path) -> Snapsho
         UsageError: an address that cannot be read.
     """
     store = _Store(download, raw)
-    ratings, ratings_are = _settle(
-        input.ratings or "", "ratings", store, lambda files: ratings_format(files, input.columns)
-    )
+
+    def look(files: Sequence[Path]) -> RatingsFormat:
+        return ratings_format(files, input.columns, may_be_one_users=may_be_one_users)
+
+    ratings, ratings_are = _settle(input.ratings or "", "ratings", store, look)
     items, items_are = NOTHING, ItemsFormat()
     if input.items:
         items, items_are = _settle(input.items, "items", store, lambda files: items_format(files, input.columns))

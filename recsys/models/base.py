@@ -181,6 +181,10 @@ class Ranker(Model):
         """(n_columns, n) the nearest columns of each column, itself left out; None where the model cannot say."""
         return None
 
+    def similarity(self, column: int) -> NDArray[np.float32] | None:
+        """(n_columns,) the row that `similar` takes a column's nearest from; None where the model cannot say."""
+        return None
+
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """(n_users, n) the rated column that adds most to each score; `NOTHING` where the model cannot say exactly."""
         return np.full(columns.shape, NOTHING, dtype=np.int32)

@@ -106,6 +106,11 @@ class Edlae(Ranker):
         """What having rated an item speaks for most: the largest weights of its row."""
         return TopN(*largest_of_rows(self.weights, n, thread_count(compute)))
 
+    def similarity(self, column: int) -> NDArray[np.float32]:
+        """The weights of the item's row."""
+        row: NDArray[np.float32] = self.weights[column]
+        return row
+
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""
         return largest_contribution(_binary(histories), self.weights, columns, thread_count(compute))

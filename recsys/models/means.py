@@ -9,9 +9,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from recsys.config import Section
 from recsys.models.base import FitContext, Rater, check_bounds, load_arrays, save_arrays
+from recsys.prepare.means import user_means
 from recsys.prepare.training_set import TrainingSet
 
 
@@ -62,6 +64,12 @@ class MeansOnly(Rater):
         user = np.where(user_index >= 0, self.user[user_index], 0.0)
         item = np.where(item_index >= 0, self.item[item_index], 0.0)
         return (self.overall + user + item).astype(np.float32)
+
+    def predict_new(self, ratings: csr_matrix, columns: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(n, k) float32, never NaN: the user means are learned from the people's own ratings, an unknown adds 0."""
+        item = self.item[self.items]
+        user = user_means(ratings, float(self.overall), item)
+        return (self.overall + user[:, None] + np.where(columns >= 0, item[columns], 0.0)).astype(np.float32)
 
     def _save_state(self, folder: Path) -> dict[str, Any]:
         save_arrays(folder, items=self.items, overall=self.overall, item=self.item, user=self.user)

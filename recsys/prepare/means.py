@@ -28,19 +28,23 @@ class Means:
     @classmethod
     def learn(cls, ratings: csr_matrix) -> Means:
         """Learn the means of a (n_users, n_columns) CSR of ratings, in which every stored entry is a rating."""
-        n_users, n_columns = ratings.shape
-        row, column = rows_of(ratings), ratings.indices
-        value = ratings.data.astype(np.float64)
+        column, value = ratings.indices, ratings.data.astype(np.float64)
         overall = float(value.mean()) if len(value) else 0.0
         rest = value - overall
-        item = _mean_by(column, rest, n_columns)
-        return cls(overall, item, _mean_by(row, rest - item[column], n_users))
+        item = _mean_by(column, rest, ratings.shape[1])
+        return cls(overall, item, user_means(ratings, overall, item))
 
     def preferences(self, ratings: csr_matrix) -> csr_matrix:
         """The (n_users, n_columns) CSR of preferences, float32; a preference of exactly 0 stays a stored entry."""
         row, column = rows_of(ratings), ratings.indices
         value = ratings.data.astype(np.float64) - self.overall - self.item[column] - self.user[row]
         return csr_matrix((value.astype(np.float32), column, ratings.indptr), shape=ratings.shape)
+
+
+def user_means(ratings: csr_matrix, overall: float, item: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) mean of (rating - overall - item) of each row, 0 for an empty one; also for people who come later."""
+    rest = ratings.data.astype(np.float64) - overall - item[ratings.indices]
+    return _mean_by(rows_of(ratings), rest, ratings.shape[0])
 
 
 def rows_of(matrix: csr_matrix) -> NDArray[np.int64]:

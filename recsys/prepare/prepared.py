@@ -11,7 +11,7 @@ quarantine.parquet prepared.json
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -76,6 +76,11 @@ class Prepared:
         """Lowest and highest rating: of the declared scale, else of the input."""
         return self._record["scale"][0], self._record["scale"][1]
 
+    @property
+    def declared_scale(self) -> Scale:
+        """The scale that was declared, by the dataset or the configuration."""
+        return Scale(**self._record["declared_scale"])
+
     @cached_property
     def _record(self) -> dict:  # type: ignore[type-arg]
         return json.loads((self.folder / "prepared.json").read_text())  # type: ignore[no-any-return]
@@ -95,6 +100,17 @@ class Prepared:
     def training_set(self, part: Part) -> TrainingSet:
         """The training set without (`split`) or with (`all`) the hold-out."""
         return _load_training_set(self.folder / part)
+
+    def published_set(self, refit: bool) -> TrainingSet:
+        """The training set in the published models' columns, with the popularity of all ratings.
+
+        Args:
+            refit: whether these models were fitted on all ratings, or only on those beside the hold-out.
+        """
+        full = self.training_set("all")
+        if refit:
+            return full
+        return replace(self.training_set("split"), item_counts=full.item_counts, item_sums=full.item_sums)
 
     def holdout(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
         """user_index, item_index and rating of the held-out ratings."""
@@ -157,6 +173,7 @@ def write_prepared(
     record = {
         "counts": asdict(counts),
         "scale": [lowest, highest],
+        "declared_scale": asdict(scale),
         "id_map_sha256": ids.sha256,
     }
     (folder / "prepared.json").write_text(json.dumps(record, indent=2))

@@ -162,13 +162,13 @@ class _Place:
 def _refused(block: Block, lines: Lines, line: int, reason: str) -> Refused:
     row = lines[line]
     fields = split(row, block.layout.delimiter)
-    ids = (_id_text(fields, block.positions[role]) for role in _ID_ROLES)
-    return Refused(line + block.first_line, reason, shown(row), *ids)
+    user, item = (_id_text(fields, block.positions.get(role)) for role in _ID_ROLES)
+    return Refused(line + block.first_line, reason, shown(row), user, item)
 
 
-def _id_text(fields: Sequence[bytes], at: int) -> str:
+def _id_text(fields: Sequence[bytes], at: int | None) -> str:
     """The id, or nothing where it cannot be read."""
     try:
-        return fields[at].decode()
+        return "" if at is None else fields[at].decode()
     except (IndexError, UnicodeDecodeError):
         return ""

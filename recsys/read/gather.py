@@ -18,7 +18,8 @@ from recsys.tables import QUARANTINE
 class Gathered:
     """What the blocks gave so far. `ratings` empties it, so that each row is held once: 20 bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, known_items: pa.Array | None = None) -> None:
+        self._known_items = [] if known_items is None else [known_items]
         self.rows = self.refused = 0
         self.counts = (IdCount(), IdCount())
         self._user_ids: list[pa.Array] = []
@@ -60,7 +61,7 @@ class Gathered:
     def ratings(self) -> Ratings:
         """The result; at least one row must be valid."""
         user_ids, user_maps = unified(self._user_ids)
-        item_ids, item_maps = unified(self._item_ids)
+        item_ids, item_maps = unified(self._known_items + self._item_ids)
         users, items = _indexed(self._users, user_maps), _indexed(self._items, item_maps)
         rating = _joined(self._rating)
         timestamp = _joined(self._timestamp) if self._timestamp else None

@@ -31,7 +31,7 @@ def read_pairs(path: Path, form: RatingsFormat) -> pa.Table:
         InputRefused: the file, a column or any row cannot be read.
         SourceUnavailable: the file is not there.
     """
-    columns: Columns = {"user": form.user, "item": form.item}
+    columns: Columns = {"user": form.user or "", "item": form.item}
     with track("read pairs", file_bytes(path), "bytes") as bar:
         in_parquet = parquet.is_parquet(path)
         jobs = (

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +17,33 @@ from numpy.typing import NDArray
 
 from recsys.config import InputConfig
 from recsys.progress import Bar, track
-from recsys.ratings import IdType, Ratings, Scale, Snapshot
+from recsys.ratings import IdType, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.read import delimited, parquet
 from recsys.read.blocks import BLOCK_BYTES, file_bytes
 from recsys.read.check import Part, check
 from recsys.read.gather import Gathered
 from recsys.read.ids import IdCount
 from recsys.read.refusals import is_too_many, refuse_unfit, too_many
-from recsys.read.rows import Columns, Job
+from recsys.read.rows import Columns, Job, Rows
 
 log = logging.getLogger("recsys")
 
 MOST_REFUSED = 1_000_000  # refused rows are Python objects for a while: 1 million hold about 300 MB
 MOST_INTEGER_SLACK = 0.5  # whatever share of bad rows is allowed, ids that are mostly no integers are strings
 LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
+ONE_USER = "1"  # the id of the person whose ratings come without a user column
 GUESS_BYTES = 1 << 20  # 40,000 rows show well enough what ids look like
 
 Kinds = tuple[IdType, IdType]
 
 
 def read_ratings(
-    snapshot: Snapshot, config: InputConfig, *, block_bytes: int = BLOCK_BYTES, threads: int | None = None
+    snapshot: Snapshot,
+    config: InputConfig,
+    *,
+    known_items: pa.Array | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    threads: int | None = None,
 ) -> Ratings:
     """The valid ratings of a snapshot, in its order; a pair's latest rating stands where it is repeated.
 
@@ -45,6 +52,7 @@ def read_ratings(
 
     Args:
         config: id type, bounds of the scale where they are not the dataset's own, share of bad rows allowed.
+        known_items: ids that stand in `item_ids` in any case; they set the type of the item ids.
         block_bytes: bytes that are read and parsed at a time.
         threads: blocks checked at a time; None: as many as Arrow takes for itself.
 
@@ -53,10 +61,10 @@ def read_ratings(
         InputRefused: no rows, no columns of the names given, or a file that cannot be read.
         SourceUnavailable: a file is not there.
     """
-    source = _Source(snapshot, config, block_bytes, threads or pa.cpu_count())
+    source = _Source(snapshot, config, known_items, block_bytes, threads or pa.cpu_count())
     kinds = source.first_kinds()
     gathered = source.gather(kinds)
-    if (settled := _kinds(gathered.counts, config)) != kinds:  # the first block was not like the rest
+    if (settled := source.kinds(gathered.counts)) != kinds:  # the first block was not like the rest
         gathered = source.gather(settled)
     refuse_unfit(gathered, snapshot, config)
     ratings = gathered.ratings()
@@ -83,8 +91,16 @@ def _warn_of_milliseconds(timestamp: NDArray[np.int64]) -> None:
 class _Source:
     snapshot: Snapshot
     config: InputConfig
+    known_items: pa.Array | None
     block_bytes: int
     threads: int
+
+    def kinds(self, counts: Iterable[IdCount]) -> Kinds:
+        """The id types that the counts speak for."""
+        user, item = (_kind(count, self.config) for count in counts)
+        if self.known_items is not None:
+            item = "integer" if pa.types.is_integer(self.known_items.type) else "string"
+        return user, item
 
     def first_kinds(self) -> Kinds:
         """The id types as the first rows suggest them; a guess, which the whole input confirms or corrects."""
@@ -92,7 +108,7 @@ class _Source:
         with closing(self._jobs(_Silent(), min(self.block_bytes, GUESS_BYTES))) as jobs:
             while not guessed.rows and (job := next(jobs, None)):
                 guessed.add(self._check(job, ("integer", "integer")))
-        return _kinds(guessed.counts, self.config)
+        return self.kinds(guessed.counts)
 
     def gather(self, kinds: Kinds) -> Gathered:
         """All blocks.
@@ -100,7 +116,7 @@ class _Source:
         Raises:
             RowsRefused: `MOST_REFUSED` rows are refused, and more than allowed of those read so far.
         """
-        gathered = Gathered()
+        gathered = Gathered(self.known_items)
         total = sum(file_bytes(Path(path)) for path in self.snapshot.ratings)
         with track("read ratings", total, "bytes") as bar, closing(self._parts(kinds, bar)) as parts:
             for part in parts:
@@ -111,18 +127,17 @@ class _Source:
 
     def _settled(self, gathered: Gathered, kinds: Kinds) -> bool:
         """The rows are refused for good: not only because their ids were taken for integers."""
-        return is_too_many(gathered, self.config) and _kinds(gathered.counts, self.config) == kinds
+        return is_too_many(gathered, self.config) and self.kinds(gathered.counts) == kinds
 
     def _jobs(self, bar: Bar, size: int) -> Generator[Job, None, None]:
         form = self.snapshot.ratings_format
-        columns: Columns = {"user": form.user, "item": form.item, "rating": form.rating}
-        if form.timestamp is not None:
-            columns["timestamp"] = form.timestamp
+        columns = _columns(form)
         for path in map(Path, self.snapshot.ratings):
             if parquet.is_parquet(path):
-                yield from parquet.jobs(path, columns, size, bar)
+                jobs = parquet.jobs(path, columns, size, bar)
             else:
-                yield from delimited.jobs(path, form, columns, size, bar)
+                jobs = delimited.jobs(path, form, columns, size, bar)
+            yield from jobs if form.user is not None else (partial(_of_one_user, job) for job in jobs)
 
     def _parts(self, kinds: Kinds, bar: Bar) -> Generator[Part, None, None]:
         """The checked blocks in the order of the input, at most threads + 1 of them under way."""
@@ -149,9 +164,17 @@ class _Silent:
         pass
 
 
-def _kinds(counts: Iterable[IdCount], config: InputConfig) -> Kinds:
-    user, item = (_kind(count, config) for count in counts)
-    return user, item
+def _columns(form: RatingsFormat) -> Columns:
+    columns: Columns = {} if form.user is None else {"user": form.user}
+    columns |= {"item": form.item, "rating": form.rating}
+    return columns if form.timestamp is None else columns | {"timestamp": form.timestamp}
+
+
+def _of_one_user(job: Job) -> Rows:
+    rows = job()
+    users = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), pa.array([ONE_USER]))
+    refused = [replace(row, user_id=ONE_USER) for row in rows.refused]
+    return replace(rows, columns=rows.columns | {"user": users}, refused=refused)
 
 
 def _kind(count: IdCount, config: InputConfig) -> IdType:

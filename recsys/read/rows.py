@@ -50,7 +50,7 @@ class Rows:
     declared_text: frozenset[Role] = frozenset()
 
     def __len__(self) -> int:
-        return len(self.columns["user"])
+        return len(self.columns["item"])
 
 
 Job = Callable[[], Rows]  # the parsing of one block, to be done by any thread

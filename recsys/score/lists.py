@@ -51,11 +51,13 @@ class Scorer:
 
     Attributes:
         training_set: the ratings that stand as each user's history.
-        seen: (n_users, n_items) CSR, never recommended.
+        seen: (n_people, n_items) CSR, never recommended.
         ranker: orders the items.
         rater: predicts ratings; None leaves them out.
         scale: lowest and highest rating; predictions are clipped to it.
         n: length of a list.
+        new_people: (n_people, n_columns) CSR float32, what people have rated whom the models were not fitted on: the
+            lists are then theirs, and `user_index` is a row of this. None: lists of the training set's users.
     """
 
     training_set: TrainingSet
@@ -65,6 +67,7 @@ class Scorer:
     scale: tuple[float, float]
     n: int
     compute: ComputeConfig
+    new_people: csr_matrix | None = None
 
     def blocks(self, users: NDArray[np.int32]) -> Iterator[Lists]:
         """The lists of `users` (ascending user_index), as many users a block as fill one row group.
@@ -85,14 +88,24 @@ class Scorer:
 
     def _lists(self, users: NDArray[np.int32], popular: NDArray[np.int32]) -> Lists:
         seen = self.seen[users]
-        histories = Histories(users, self.training_set.ratings[users], self._to_columns(seen))
+        histories = self._histories(users, self._to_columns(seen))
         top = self.ranker.top_n(histories, self.n, self.compute)
-        columns = np.where(self.ranker.can_score(histories)[:, None], top.columns, np.int32(-1))
+        columns = np.where(self._can_score(histories)[:, None], top.columns, np.int32(-1))
         because = self.ranker.because(histories, columns, self.compute)
         item_index = self._to_items(columns)
         self._top_up(item_index, seen, popular)
-        predicted = self._predict(users, item_index)
+        predicted = self._predict(histories, item_index)
         return Lists(users, item_index, top.scores, self._sources(users, columns), self._to_items(because), predicted)
+
+    def _histories(self, users: NDArray[np.int32], seen: csr_matrix) -> Histories:
+        if self.new_people is None:
+            return Histories(users, self.training_set.ratings[users], seen)
+        return Histories(np.full(len(users), UNKNOWN, dtype=np.int32), self.new_people[users], seen)
+
+    def _can_score(self, histories: Histories) -> NDArray[np.bool_]:
+        """(m,) bool; a new person of whom nothing is known is never said to be folded in, whatever the ranker says."""
+        known = self.new_people is None or np.diff(histories.ratings.indptr) > 0
+        return self.ranker.can_score(histories) & known
 
     def _to_columns(self, seen: csr_matrix) -> csr_matrix:
         """The same pairs in the model's columns; entries of items not kept are dropped."""
@@ -106,8 +119,9 @@ class Scorer:
         return np.where(columns >= 0, self.training_set.items[columns], np.int32(UNKNOWN))
 
     def _sources(self, users: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int8]:
-        own = np.where(self.training_set.trained[users], np.int8(MODEL), np.int8(FOLD_IN))
-        return np.where(columns >= 0, own[:, None], np.int8(POPULAR))
+        trained = False if self.new_people is not None else self.training_set.trained[users, None]
+        own = np.where(trained, np.int8(MODEL), np.int8(FOLD_IN))
+        return np.where(columns >= 0, own, np.int8(POPULAR))
 
     def _top_up(self, item_index: NDArray[np.int32], seen: csr_matrix, popular: NDArray[np.int32]) -> None:
         def fill(start: int, stop: int) -> None:
@@ -115,10 +129,14 @@ class Scorer:
 
         over_ranges(fill, len(item_index), thread_count(self.compute))
 
-    def _predict(self, users: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _predict(self, histories: Histories, item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         if self.rater is None:
             return np.full(item_index.shape, np.nan, dtype=np.float32)
-        predicted = self.rater.predict(np.repeat(users, self.n), item_index.ravel())
+        if self.new_people is None:
+            predicted = self.rater.predict(np.repeat(histories.user_index, self.n), item_index.ravel())
+        else:
+            column = np.where(item_index >= 0, self.training_set.column_of[item_index], np.int32(UNKNOWN))
+            predicted = self.rater.predict_new(histories.ratings, column)
         return np.clip(predicted, *np.array(self.scale, dtype=np.float32)).reshape(item_index.shape)
 
 

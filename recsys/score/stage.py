@@ -37,7 +37,7 @@ def table_metadata(run: Run) -> dict[str, str]:
 
 def score(run: Run) -> int:
     """Write the tables, each once; returns the rows of the recommendations."""
-    prepared, training_set = run.prepared, run.prepared.training_set("all")
+    prepared, training_set = run.prepared, run.prepared.published_set(run.config.train.refit)
     ranker, rater = load_ranker(fitted_on_all(run, "ranker"), run), load_rater(fitted_on_all(run, "rater"), run)
     _write(run, "popular_items", popular_table(training_set, prepared))
     _write(run, "quarantine", prepared.quarantine().cast(tables.QUARANTINE))

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from model_contract import CONTEXT, ID_MAP, all_pairs, example_training_set, training_set_of
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
 
 from recsys.errors import UsageError
 from recsys.models.biased_mf import BiasedMF, BiasedMFSettings
@@ -137,3 +139,60 @@ def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     printed = next(line.split()[1:] for line in done.stdout.splitlines() if line.startswith("DIGESTS"))
     assert printed == [own, own]
+
+
+class TestNewPeople:
+    """Fold-in against the loss of training, minimised by a general solver."""
+
+    def by_loss(self, model, settings, training_set, rated, value):
+        """A person's bias and factors, by gradient descent on what training adds up for a user."""
+        mean_count = training_set.learned.nnz * (1 - settings.validation_fraction) / training_set.n_users
+        strength = settings.reg * (len(rated) / mean_count) ** -settings.reg_power
+        factors, rest = model.item_factors[rated].astype(float), value - model.overall - model.item_bias[rated]
+
+        def loss(person):
+            error = rest - person[0] - factors @ person[1:]
+            penalty = settings.bias_reg * person[0] ** 2 + strength * np.sum(person[1:] ** 2)
+            return np.sum(error**2 + penalty)  # each rating carries the penalty of its user
+
+        return minimize(loss, np.zeros(1 + factors.shape[1]), tol=1e-12).x
+
+    def test_it_minimises_the_loss_of_training(self, learned):
+        _, _, training_set, settings, model = learned
+        columns = np.tile(np.arange(len(model.items), dtype=np.int32), (3, 1))
+        found = model.predict_new(training_set.ratings[:3], columns)
+        for user in range(3):
+            row = training_set.ratings[user]
+            person = self.by_loss(model, settings, training_set, row.indices, row.data)
+            expected = model.overall + model.item_bias + person[0] + model.item_factors @ person[1:]
+            assert_allclose(found[user], expected, atol=1e-3)
+
+    def test_a_trained_user_who_comes_as_new_is_told_nearly_the_same(self, learned):
+        full, shown, training_set, _, model = learned
+        columns = np.tile(np.arange(len(model.items), dtype=np.int32), (training_set.n_users, 1))
+        found = model.predict_new(training_set.ratings, columns)
+        asked = ~shown[:, model.items]
+        error = (found - full[:, model.items])[asked]
+        assert np.sqrt(np.mean(error**2)) < 0.5
+
+    def test_nothing_known_and_nothing_asked_are_nan(self, learned):
+        *_, model = learned
+        some = csr_matrix(([4.0], ([1], [2])), shape=(2, len(model.items)), dtype=np.float32)
+        found = model.predict_new(some, np.int32([[0, 1], [3, -1]]))
+        assert_array_equal(np.isnan(found), [[True, True], [False, True]])
+
+    def test_without_regularisation_the_shortest_solution_is_taken(self, learned):
+        *_, model = learned
+        free = replace(model, ridge=replace(model.ridge, factors=0.0, bias=0.0))
+        some = csr_matrix(([4.0], ([0], [2])), shape=(1, len(model.items)), dtype=np.float32)
+        assert_allclose(free.predict_new(some, np.int32([[2]])), [[4.0]], rtol=1e-5)
+
+    def test_a_loaded_model_says_the_same(self, learned, tmp_path):
+        _, _, training_set, _, model = learned
+        model.save(tmp_path, "ids")
+        columns = np.zeros((training_set.n_users, 1), np.int32)
+        loaded = BiasedMF.load(tmp_path, "ids")
+        assert loaded.ridge == model.ridge
+        assert_array_equal(
+            loaded.predict_new(training_set.ratings, columns), model.predict_new(training_set.ratings, columns)
+        )

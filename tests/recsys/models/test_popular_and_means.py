@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from model_contract import COMPUTE, CONTEXT, example_training_set, histories_of, training_set_of
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.popular import Popular, PopularSettings
@@ -58,3 +59,14 @@ class TestMeansOnly:
         model = MeansOnly.fit(training_set_of(RATINGS), MeansSettings(), CONTEXT)
         predicted = model.predict(np.array([user], np.int32), np.array([item], np.int32))
         assert_allclose(predicted, [expected], rtol=1e-6)
+
+    def test_new_people_get_the_user_mean_of_their_own_ratings(self):
+        """A person with a trained user's ratings is told what that user is told."""
+        training_set = training_set_of(RATINGS)
+        model = MeansOnly.fit(training_set, MeansSettings(), CONTEXT)
+        columns = np.tile(np.arange(4, dtype=np.int32), (3, 1))
+        users = np.repeat(np.arange(3, dtype=np.int32), 4)
+        expected = model.predict(users, columns.ravel()).reshape(3, 4)
+        assert_array_equal(model.predict_new(training_set.ratings, columns), expected)
+        nobody = csr_matrix((1, 4), dtype=np.float32)
+        assert_allclose(model.predict_new(nobody, np.int32([[0, -1]])), [[4.5, 22 / 7]], rtol=1e-6)

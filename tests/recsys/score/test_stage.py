@@ -1,0 +1,42 @@
+"""The stage as a whole: lists stand in the columns of the models that made them."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys.published import PublishedRun
+from recsys.recommend import published_ranker, recommend
+
+_spec = importlib.util.spec_from_file_location("nights", Path(__file__).parents[1] / "publish" / "nights.py")
+nights = sys.modules.setdefault("nights", importlib.util.module_from_spec(_spec))
+if not hasattr(nights, "NIGHT"):
+    _spec.loader.exec_module(nights)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_lists_are_the_rankers_own_also_where_the_judged_model_is_published(tmp_path, refit):
+    """Without a refit the model keeps the items that are most rated beside the hold-out: others than of all ratings."""
+    config = nights.config_of(train={"refit": refit}, prepare={"top_items": 6}, gate={"ranker_beats_popular": False})
+    nights.publish_night(tmp_path, config=config)
+    run = PublishedRun.open(tmp_path)
+    prepared, ranker = run.prepared, published_ranker(run)
+    judged = prepared.training_set("split")
+    assert not np.array_equal(judged.items, prepared.training_set("all").items)
+    assert (ranker.items == judged.items).all() != refit
+    ids = prepared.ids.item_ids.to_pylist()
+    kept = [ids[item] for item in ranker.items]
+    history = judged if not refit else prepared.training_set("all")
+    for user in range(1, 6):
+        rows = [row for row in run.recommendations_of(100 + user) if row["source"] != "popular"]
+        assert {row["item_id"] for row in rows} <= set(kept)
+        rated = history.ratings[user].indices
+        scores = ranker.weights[rated].sum(axis=0)
+        np.testing.assert_allclose(
+            [row["score"] for row in rows], [scores[kept.index(r["item_id"])] for r in rows], rtol=1e-4
+        )
+    new = recommend(run, pa.table({"item_id": kept[:2], "rating": [5.0, 4.0]})).table.to_pylist()
+    assert {row["item_id"] for row in new if row["source"] == "fold_in"} == set(kept[2:])
