@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import data, published, run
+from deployments.cli import compare, data, published, run, tune
 from deployments.cli.console import error
 from recsys.errors import RecsysError
 
@@ -22,6 +22,8 @@ app.command("run")(run.run)
 app.command("datasets")(data.datasets)
 app.command("download")(data.download)
 app.command("models")(data.models)
+app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("predict")(published.predict)
 app.command("path")(published.path)
 app.add_typer(published.runs, name="runs")
