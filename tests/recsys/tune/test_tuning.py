@@ -20,12 +20,13 @@ from recsys.tune.search import Limits
 DAY = date(2026, 11, 21)
 
 
-def write_ratings(path, change=lambda row, rating: rating):
+def write_ratings(path, change=lambda row, item, rating: (item, rating)):
     rng = np.random.default_rng(5)
     lines = ["userId,movieId,rating,timestamp"]
     for user in range(60):
         for item in np.flatnonzero(rng.random(30) < np.where(np.arange(30) % 3 == user % 3, 0.8, 0.2)):
-            lines.append(f"{user},{item},{change(len(lines) - 1, int(rng.integers(2, 5)))},{len(lines)}")
+            item, rating = change(len(lines) - 1, int(item), int(rng.integers(2, 5)))
+            lines.append(f"{user},{item},{rating},{len(lines)}")
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -104,15 +105,22 @@ def test_the_test_part_is_nowhere_in_what_the_search_is_given(tmp_path, monkeypa
     assert max(fitted) < len(given)  # the slice is not fitted on
 
 
-@pytest.mark.parametrize(("name", "split"), [("edlae", "per-user"), ("edlae", "leave-last"), ("edlae", "random")])
+@pytest.mark.parametrize("split", ["per-user", "leave-last", "random"])
+@pytest.mark.parametrize("name", ["edlae", "biased_mf"])
 def test_other_ratings_in_the_test_part_change_nothing(tmp_path, name, split):
+    """Other items and other values there, of as many rows: the split, and all that is tried, stay the same."""
+    quick = (f"prepare.split={split}", "models.biased_mf.epochs=1", "models.biased_mf.embedding_size=2")
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
-    first = config_of(folders[0], write_ratings(folders[0] / "ratings.csv"), f"prepare.split={split}")
+    first = config_of(folders[0], write_ratings(folders[0] / "ratings.csv"), *quick)
     _, held_out = split_of(first)
-    path = write_ratings(folders[1] / "ratings.csv", lambda row, rating: 6 - rating if held_out[row] else rating)
-    found = [tune(first, name), tune(config_of(folders[1], path, f"prepare.split={split}"), name)]
+
+    def elsewhere(row, item, rating):
+        return (1_000 + row, 6 - rating) if held_out[row] else (item, rating)
+
+    other = config_of(folders[1], write_ratings(folders[1] / "ratings.csv", elsewhere), *quick)
+    found = [tune(config, name, trials=2) for config in (first, other)]
     assert found[0].key != found[1].key
     assert found[0].trials == found[1].trials
 
