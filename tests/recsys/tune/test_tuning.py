@@ -25,8 +25,8 @@ def write_ratings(path, change=lambda row, item, rating: (item, rating)):
     lines = ["userId,movieId,rating,timestamp"]
     for user in range(60):
         for item in np.flatnonzero(rng.random(30) < np.where(np.arange(30) % 3 == user % 3, 0.8, 0.2)):
-            item, rating = change(len(lines) - 1, int(item), int(rng.integers(2, 5)))
-            lines.append(f"{user},{item},{rating},{len(lines)}")
+            item_id, rating = change(len(lines) - 1, int(item), int(rng.integers(2, 5)))
+            lines.append(f"{user},{item_id},{rating},{len(lines)}")
     path.write_text("\n".join(lines) + "\n")
     return path
 
