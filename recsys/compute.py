@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -56,6 +58,18 @@ def release_memory() -> None:
     pa.default_memory_pool().release_unused()
     with suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_memory_mib() -> int:
+    """The most memory this process has had resident so far, its interpreter, libraries and mapped files included.
+
+    Linux hands `ru_maxrss` on through fork and exec, so that a small child of a large parent shows the parent's peak;
+    `VmHWM` begins anew with each program.
+    """
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,6 +40,22 @@ class Section(BaseModel):
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """Marks a number among a model's settings that `recsys tune` may choose, and within which bounds.
+
+        reg: Annotated[float, Tunable(10, 10_000, log=True)] = Field(500.0, gt=0, description="...")
+
+    Attributes:
+        low, high: both inclusive; the default lies between them.
+        log: searched by factors instead of steps: for what matters by its order of magnitude.
+    """
+
+    low: float
+    high: float
+    log: bool = False
 
 
 class InputConfig(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,18 @@ def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
 
 def run_id(snapshots: list[Snapshot], effective: dict[str, Any], run_date: date) -> str:
     """16 hex digits of a SHA-256 over the inputs' fingerprints, the configuration, the code version and the date."""
-    parts = {
-        "inputs": [snapshot.fingerprint for snapshot in snapshots],
-        "config": effective,
-        "code": code_version(),
-        "run_date": run_date.isoformat(),
-    }
+    return _digest(snapshots, effective, {"run_date": run_date.isoformat()})
+
+
+def experiment_key(snapshots: list[Snapshot], effective: dict[str, Any], models: Mapping[str, Any]) -> str:
+    """16 hex digits likewise, of models tried on one split: of no night, and of nothing that only lists depend on."""
+    decides = {name: effective[name] for name in ("input", "prepare", "evaluate", "seed")}
+    return _digest(snapshots, decides, {"models": models})
+
+
+def _digest(snapshots: list[Snapshot], config: Mapping[str, Any], more: Mapping[str, Any]) -> str:
+    inputs = [snapshot.fingerprint for snapshot in snapshots]
+    parts = {"inputs": inputs, "config": config, "code": code_version(), **more}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -42,8 +42,7 @@ class Run:
     @property
     def top_items(self) -> int:
         """Items kept at most; 0 keeps all."""
-        wanted = self.config.prepare.top_items
-        return min(MOST_ITEMS, largest_catalogue(self.config.compute)) if wanted is None else wanted
+        return items_kept(self.config)
 
     @cached_property
     def effective_config(self) -> dict[str, Any]:
@@ -84,6 +83,12 @@ class Run:
     def complete(self) -> bool:
         """Whether the manifest stands."""
         return (self.folder / MANIFEST).exists()
+
+
+def items_kept(config: RunConfig) -> int:
+    """How many items a configuration keeps at most; 0 keeps all."""
+    wanted = config.prepare.top_items
+    return min(MOST_ITEMS, largest_catalogue(config.compute)) if wanted is None else wanted
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import shutil
 import socket
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys.compute import release_memory
+from recsys.compute import peak_memory_mib, release_memory
 from recsys.errors import StoreBusy, UsageError, disk_told
 
 log = logging.getLogger("recsys")
@@ -226,9 +225,8 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
 
 def write_record(path: Path, seconds: float) -> None:
     """Record what a stage took: wall seconds, and the peak memory of this process so far."""
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_kib // 1024}))
+    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
@@ -68,6 +70,28 @@ def predictions(user_id: pa.DataType, item_id: pa.DataType) -> pa.Schema:
             _field("predicted_rating", pa.float32(), nullable=True),
         ]
     )
+
+
+def comparison(metrics: Mapping[str, bool]) -> pa.Schema:
+    """Models measured on one split: rankers, then raters, each after their baseline.
+
+    Args:
+        metrics: the metrics by id, in the order of their columns, and whether they have an interval.
+    """
+    fields = [
+        _field("role", pa.string()),  # ranker or rater
+        _field("model", pa.string()),
+        _field("baseline", pa.bool_()),
+        _field("settings", pa.string()),  # JSON
+        _field("failed", pa.string(), nullable=True),  # why there are no figures
+        _field("fit_seconds", pa.float64(), nullable=True),
+        _field("score_seconds", pa.float64(), nullable=True),
+        _field("peak_memory_mib", pa.int64(), nullable=True),
+    ]
+    for name, bounded in metrics.items():
+        columns = (name, f"{name}_low", f"{name}_high") if bounded else (name,)
+        fields += [_field(column, pa.float64(), nullable=True) for column in columns]
+    return pa.schema(fields)
 
 
 QUARANTINE = pa.schema(

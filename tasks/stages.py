@@ -19,6 +19,7 @@ from recsys.download.stage import open_run
 from recsys.errors import SourceUnavailable
 from recsys.evaluate import stage as evaluate_stage
 from recsys.evaluate.stage import Evaluation
+from recsys.models.registry import Role
 from recsys.prepare import stage as prepare_stage
 from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
@@ -27,7 +28,7 @@ from recsys.publish.stage import Published
 from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
-from recsys.train.stage import Fitted, Role
+from recsys.train.stage import Fitted
 
 
 async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> bool:

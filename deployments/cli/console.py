@@ -102,12 +102,23 @@ def result(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on standard output; titles and ids are shown as text, never as markup or control codes."""
+    """A table on standard output; titles and ids are shown as text, never as markup or control codes.
+
+    A cell may be a styled `Text`.
+    """
     drawn = Table(title=Text(visible(title)) if title else None, title_justify="left")
     for column in columns:
         drawn.add_column(Text(visible(column)))
     for row in rows:
-        drawn.add_row(*(Text("" if value is None else visible(str(value))) for value in row))
+        drawn.add_row(*(value if isinstance(value, Text) else Text(visible(_plain(value))) for value in row))
+    Console(highlight=False, width=width()).print(drawn)
+
+
+def width() -> int:
+    """Columns of a table: the terminal's. A pipe has none of its own, and 80 would cut what scripts look for."""
     out = Console(highlight=False)
-    # A pipe has no width of its own; 80 columns would cut ids and titles that scripts look for.
-    Console(highlight=False, width=out.width if out.is_terminal else 160).print(drawn)
+    return out.width if out.is_terminal else 160
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else str(value)

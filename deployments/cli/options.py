@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys.errors import UsageError
+
 DEFAULT_STORE = "./store"
 
 Store = Annotated[
@@ -20,7 +22,42 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="stage.key=value, a
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 RunDate = Annotated[str | None, typer.Option("--run-date", help="YYYY-MM-DD; unset: the published run")]
 
+Dataset = Annotated[str | None, typer.Option(help="a known dataset; `recsys datasets` lists them")]
+Ratings = Annotated[str | None, typer.Option(help="own ratings: a file, folder, glob or URI")]
+Items = Annotated[str | None, typer.Option(help="own items: id, title, genres")]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="of the own files, joined by commas: user=NAME item=NAME rating=NAME timestamp=NAME"),
+]
+TopItems = Annotated[
+    int | None, typer.Option(help="keep the N most rated items; 0: all; unset: what fits in memory, at most 10,000")
+]
+MinUserRatings = Annotated[int | None, typer.Option(help="users with fewer ratings are served, not learned from")]
+Split = Annotated[str | None, typer.Option(help="random, per-user, leave-last or time")]
+TestFraction = Annotated[float | None, typer.Option(help="share of the ratings held out")]
+TestRatings = Annotated[str | None, typer.Option(help="a given hold-out, never trained on")]
+Seed = Annotated[int | None, typer.Option(help="seed of splits, weights, shuffles and intervals")]
+
 
 def store_folder(store: str | None) -> Path:
     """The store's folder."""
     return Path(store or DEFAULT_STORE).resolve()
+
+
+def parse_columns(text: str | None) -> dict[str, str] | None:
+    """The names of the columns as typed.
+
+    Raises:
+        UsageError: it is no list of pairs.
+    """
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(equals and name and value for name, equals, value in pairs):
+        raise UsageError(
+            f"--columns {text!r} cannot be read.",
+            expected="user=NAME,item=NAME,rating=NAME,timestamp=NAME",
+            found=text,
+            todo="join the pairs by commas; in a TOML file a table [input.columns] also takes names with commas",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}

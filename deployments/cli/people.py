@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.console import result, show_progress, table
-from deployments.cli.options import Json, RunDate, Set, Store, store_folder
-from deployments.cli.run import parse_columns, parse_date
+from deployments.cli.options import Json, RunDate, Set, Store, parse_columns, store_folder
+from deployments.cli.run import parse_date
 
 if TYPE_CHECKING:
     from recsys.recommend import FoldIn

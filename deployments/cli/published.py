@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import error, result, show_progress, table, visible_lines
-from deployments.cli.options import Json, RunDate, Store, store_folder
-from deployments.cli.run import parse_columns, parse_date
+from deployments.cli.options import Json, RunDate, Store, parse_columns, store_folder
+from deployments.cli.run import parse_date
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.store import BrokenPointer

@@ -13,7 +13,25 @@ import typer
 from rich.text import Text
 
 from deployments.cli.console import console, result, show_progress, visible
-from deployments.cli.options import Config, Json, Mirror, Set, Store, store_folder
+from deployments.cli.options import (
+    Columns,
+    Config,
+    Dataset,
+    Items,
+    Json,
+    MinUserRatings,
+    Mirror,
+    Ratings,
+    Seed,
+    Set,
+    Split,
+    Store,
+    TestFraction,
+    TestRatings,
+    TopItems,
+    parse_columns,
+    store_folder,
+)
 from recsys import config as configuration
 from recsys.config import RunConfig
 from recsys.errors import RecsysError, UsageError
@@ -37,29 +55,22 @@ Own ratings: `recsys run --ratings ratings.csv --columns user=customer,item=prod
 
 
 def run(
-    dataset: Annotated[str | None, typer.Option(help="a known dataset; `recsys datasets` lists them")] = None,
-    ratings: Annotated[str | None, typer.Option(help="own ratings: a file, folder, glob or URI")] = None,
-    items: Annotated[str | None, typer.Option(help="own items: id, title, genres")] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="of the own files, joined by commas: user=NAME item=NAME rating=NAME timestamp=NAME"),
-    ] = None,
+    dataset: Dataset = None,
+    ratings: Ratings = None,
+    items: Items = None,
+    columns: Columns = None,
     mirror: Mirror = None,
     store: Store = None,
     ranker: Annotated[str | None, typer.Option(help="the model that orders; `recsys models`")] = None,
     rater: Annotated[str | None, typer.Option(help="the model that predicts ratings; `recsys models`")] = None,
     top_n: Annotated[int | None, typer.Option(help="length of a list")] = None,
-    top_items: Annotated[
-        int | None, typer.Option(help="keep the N most rated items; 0: all; unset: what fits in memory, at most 10,000")
-    ] = None,
-    min_user_ratings: Annotated[
-        int | None, typer.Option(help="users with fewer ratings are served, not learned from")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="random, per-user, leave-last or time")] = None,
-    test_fraction: Annotated[float | None, typer.Option(help="share of the ratings held out")] = None,
-    test_ratings: Annotated[str | None, typer.Option(help="a given hold-out, never trained on")] = None,
+    top_items: TopItems = None,
+    min_user_ratings: MinUserRatings = None,
+    split: Split = None,
+    test_fraction: TestFraction = None,
+    test_ratings: TestRatings = None,
     run_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; unset: today in UTC")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of splits, weights, shuffles and intervals")] = None,
+    seed: Seed = None,
     engine: Annotated[str | None, typer.Option(help="where the stages run: local")] = None,
     config: Config = None,
     assignments: Set = None,
@@ -151,25 +162,6 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
     run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
     console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
-
-
-def parse_columns(text: str | None) -> dict[str, str] | None:
-    """Names of columns by role, as typed: `user=userId,item=movieId`.
-
-    Raises:
-        UsageError: they cannot be read.
-    """
-    if text is None:
-        return None
-    pairs = [part.partition("=") for part in text.split(",")]
-    if not all(equals and name and value for name, equals, value in pairs):
-        raise UsageError(
-            f"--columns {text!r} cannot be read.",
-            expected="user=NAME,item=NAME,rating=NAME,timestamp=NAME",
-            found=text,
-            todo="join the pairs by commas; in a TOML file a table [input.columns] also takes names with commas",
-        )
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def parse_date(text: str | None) -> date | None:

@@ -26,8 +26,8 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     check_models(config)
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
-    snapshot = take_snapshot(config.input, config.download, config.demo, store.raw)
-    run = Run(store.root, run_date, config, snapshot, _holdout(config, store))
+    run = Run(store.root, run_date, config, *take_inputs(config, store))
+    snapshot = run.snapshot
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"
@@ -35,6 +35,15 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     if snapshot.stale:
         log.warning("the last good copy is used: %s", snapshot.stale_reason)
     return run
+
+
+def take_inputs(config: RunConfig, store: Store) -> tuple[Snapshot, Snapshot | None]:
+    """Snapshots of the ratings and, where one is given, of the hold-out.
+
+    Raises:
+        UsageError, InputRefused, SourceUnavailable: as `take_snapshot`.
+    """
+    return take_snapshot(config.input, config.download, config.demo, store.raw), _holdout(config, store)
 
 
 def _holdout(config: RunConfig, store: Store) -> Snapshot | None:

@@ -10,17 +10,22 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.config import EvaluateConfig
+from recsys.config import ComputeConfig, EvaluateConfig
 from recsys.evaluate import lists as list_metrics
 from recsys.evaluate import ranking, rating
 from recsys.evaluate.bootstrap import Bootstrap
 from recsys.identifiers import UNKNOWN, IdMap
-from recsys.models.base import Rater
+from recsys.models.base import Ranker, Rater
+from recsys.parquet import write_parts
 from recsys.prepare.prepared import Prepared
 from recsys.prepare.training_set import TrainingSet
+from recsys.score.lists import Scorer, to_table
+from recsys.tables import recommendations
 
 FORMULAS = {**ranking.FORMULAS, **rating.FORMULAS, **list_metrics.FORMULAS}
 Values = dict[str, Any]
+# Metrics by id, {value, low, high} each, and the resamples of those that are means over users or ratings.
+Measured = tuple[Values, dict[str, NDArray[np.float64]]]
 
 
 def evaluate(
@@ -44,11 +49,13 @@ def evaluate(
     holdout = prepared.holdout()
     bootstrap = Bootstrap(config.bootstrap_samples, config.confidence, seed)
     ranked = {
-        name: _ranking(read_lists(folder, prepared.ids), holdout, training_set, config, bootstrap, seed)
+        name: measure_lists(read_lists(folder, prepared.ids), holdout, training_set, config, bootstrap)
         for name, folder in lists.items()
     }
     rated = {
-        name: _rating(rater, raters["means"], holdout, prepared.scale, prepared.ids.n_users, bootstrap)
+        name: measure_errors(
+            rating.errors_by_user(rater, raters["means"], holdout, prepared.scale, prepared.ids.n_users), bootstrap
+        )
         for name, rater in raters.items()
     }
     ranker, rater = next(iter(lists)), next(iter(raters))
@@ -64,6 +71,16 @@ def evaluate(
     }
 
 
+def write_lists(folder: Path, prepared: Prepared, ranker: Ranker, n: int, compute: ComputeConfig) -> None:
+    """A ranker's lists of n for all users, in the published format; nothing of the hold-out counts as seen."""
+    ids = prepared.ids
+    scorer = Scorer(prepared.training_set("split"), prepared.seen("split"), ranker, None, prepared.scale, n, compute)
+    users = np.arange(ids.n_users, dtype=np.int32)
+    batches = (to_table(block, ids) for block in scorer.blocks(users))
+    schema = recommendations(ids.user_ids.type, ids.item_ids.type)
+    write_parts(folder, schema, batches, total_rows=len(users) * n, metadata={})
+
+
 def read_lists(folder: Path, ids: IdMap) -> NDArray[np.int32]:
     """(n_users, n) int32 item_index by rank from a recommendations table; -1 where a list is short."""
     table = pq.read_table(folder, columns=["user_id", "rank", "item_id"])
@@ -74,8 +91,15 @@ def read_lists(folder: Path, ids: IdMap) -> NDArray[np.int32]:
     return lists
 
 
-def _ranking(lists: Any, holdout: Any, training_set: TrainingSet, config: Any, bootstrap: Bootstrap, seed: int) -> Any:
-    """Metrics by id, and the resamples of those that are means over users."""
+def measure_lists(
+    lists: NDArray[np.int32], holdout: Any, training_set: TrainingSet, config: EvaluateConfig, bootstrap: Bootstrap
+) -> Measured:
+    """Measure a ranker.
+
+    Args:
+        lists: (n_users, n) int32 item_index by rank, as `read_lists` gives them.
+        holdout: user_index, item_index and rating of the held-out ratings.
+    """
     values: Values = {}
     drawn: dict[str, NDArray[np.float64]] = {}
     if len(holdout[0]):
@@ -88,7 +112,8 @@ def _ranking(lists: Any, holdout: Any, training_set: TrainingSet, config: Any, b
         values = {name: asdict(bootstrap.interval(value.mean(), drawn[name])) for name, value in by_user.items()}
     for k in sorted(set(config.cutoffs)):
         values |= {
-            f"{name}@{k}": {"value": value} for name, value in _of_lists(lists[:, :k], training_set, seed).items()
+            f"{name}@{k}": {"value": value}
+            for name, value in _of_lists(lists[:, :k], training_set, bootstrap.seed).items()
         }
     return values, drawn
 
@@ -103,10 +128,10 @@ def _of_lists(lists: NDArray[np.int32], training_set: TrainingSet, seed: int) ->
     }
 
 
-def _rating(rater: Rater, fallback: Rater, holdout: Any, scale: Any, n_users: int, bootstrap: Bootstrap) -> Any:
-    if not len(holdout[0]):
+def measure_errors(errors: rating.Errors, bootstrap: Bootstrap) -> Measured:
+    """Measure a rater by its errors on the held-out ratings."""
+    if not len(errors.count):
         return {}, {}
-    errors = rating.errors_by_user(rater, fallback, holdout, scale, n_users)
     ratios = bootstrap.ratios(
         np.stack([errors.squared, errors.absolute], axis=1), np.stack([errors.count, errors.count], axis=1)
     )
@@ -119,7 +144,7 @@ def _rating(rater: Rater, fallback: Rater, holdout: Any, scale: Any, n_users: in
     return values, drawn
 
 
-def _differences(own: Any, other: Any, bootstrap: Bootstrap) -> Values:
+def _differences(own: Measured, other: Measured, bootstrap: Bootstrap) -> Values:
     return {
         name: asdict(bootstrap.interval(own[0][name]["value"] - other[0][name]["value"], samples - other[1][name]))
         for name, samples in own[1].items()

@@ -9,20 +9,16 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from recsys.errors import GateRefused
 from recsys.evaluate.evaluation import evaluate as measure
+from recsys.evaluate.evaluation import write_lists
 from recsys.evaluate.gate import Verdict, judge
 from recsys.models.base import FitContext, Ranker
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.popular import Popular, PopularSettings
-from recsys.parquet import write_parts
 from recsys.prepare.prepared import Prepared
 from recsys.run import Run
-from recsys.score.lists import Scorer, to_table
 from recsys.store import sealed_stage, write_record, write_whole
-from recsys.tables import recommendations
 from recsys.train.stage import fitted_on_split, load_ranker, load_rater
 
 log = logging.getLogger("recsys")
@@ -87,18 +83,5 @@ def _write_lists(run: Run, prepared: Prepared, ranker: Ranker) -> Path:
     target = run.work / "lists" / ranker.name
     with sealed_stage(target, run.record(f"lists_{ranker.name}")) as folder:
         if folder is not None:
-            ids, n = prepared.ids, max(run.config.evaluate.cutoffs)
-            scorer = Scorer(
-                prepared.training_set("split"),
-                prepared.seen("split"),
-                ranker,
-                None,
-                prepared.scale,
-                n,
-                run.config.compute,
-            )
-            users = np.arange(ids.n_users, dtype=np.int32)
-            batches = (to_table(block, ids) for block in scorer.blocks(users))
-            schema = recommendations(ids.user_ids.type, ids.item_ids.type)
-            write_parts(folder / "table", schema, batches, total_rows=len(users) * n, metadata={})
+            write_lists(folder / "table", prepared, ranker, max(run.config.evaluate.cutoffs), run.config.compute)
     return target / "table"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from recsys.compute import one_blas_thread
-from recsys.config import Section
+from recsys.config import Section, Tunable
 from recsys.models.base import Embeddings, FitContext, Rater, check_bounds, load_arrays, save_arrays
 from recsys.models.keras_backend import load_keras, start_training
 from recsys.prepare.means import rows_of
@@ -24,17 +24,25 @@ from recsys.prepare.training_set import TrainingSet
 class BiasedMFSettings(Section):
     """Settings of the biased matrix factorisation; the defaults were found on validation slices of MovieLens data."""
 
-    embedding_size: int = Field(64, ge=1, description="factors of a user and of an item")
+    embedding_size: Annotated[int, Tunable(8, 256, log=True)] = Field(
+        64, ge=1, description="factors of a user and of an item"
+    )
     epochs: int = Field(10, ge=1, description="at most; the learning rate falls over that many")
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
-    learning_rate: float = Field(5e-3, gt=0, description="Adam's, at the first step")
+    learning_rate: Annotated[float, Tunable(1e-3, 2e-2, log=True)] = Field(
+        5e-3, gt=0, description="Adam's, at the first step"
+    )
     final_rate: float = Field(0.05, gt=0, le=1, description="share of the learning rate left at the last epoch")
-    reg: float = Field(0.075, ge=0, description="L2 of the factors of each rating's user and item, for average counts")
-    reg_power: float = Field(
+    reg: Annotated[float, Tunable(0.01, 0.3, log=True)] = Field(
+        0.075, ge=0, description="L2 of the factors of each rating's user and item, for average counts"
+    )
+    reg_power: Annotated[float, Tunable(0, 1)] = Field(
         0.5, ge=0, description="L2 is reg * (count / mean count) ** -power: rare rows are held tighter"
     )
-    bias_reg: float = Field(0.03, ge=0, description="L2 of the biases, a rating")
-    damping: float = Field(
+    bias_reg: Annotated[float, Tunable(1e-3, 0.3, log=True)] = Field(
+        0.03, ge=0, description="L2 of the biases, a rating"
+    )
+    damping: Annotated[float, Tunable(0, 50)] = Field(
         10.0, ge=0, description="biases start at means damped by that many ratings of the overall mean"
     )
     init_scale: float = Field(0.01, gt=0, description="standard deviation of the initial factors")

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from scipy.linalg import cholesky, lapack, solve_triangular
 from scipy.sparse import csr_matrix
 
 from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
-from recsys.config import ComputeConfig, Section
+from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
 from recsys.models.cooccurrence import upper_gram
@@ -41,8 +41,12 @@ Vector = NDArray[np.float64]
 class EdlaeSettings(Section):
     """Settings of EDLAE. The defaults were not chosen on any hold-out that the README reports."""
 
-    reg: float = Field(500.0, gt=0, description="lambda, the ridge penalty; 500 is usual for data of MovieLens' size")
-    dropout: float = Field(0.5, ge=0, lt=1, description="probability that a rating is hidden in training; 0 is EASE")
+    reg: Annotated[float, Tunable(10, 10_000, log=True)] = Field(
+        500.0, gt=0, description="lambda, the ridge penalty; 500 is usual for data of MovieLens' size"
+    )
+    dropout: Annotated[float, Tunable(0, 0.9)] = Field(
+        0.5, ge=0, lt=1, description="probability that a rating is hidden in training; 0 is EASE"
+    )
 
 
 @dataclass(frozen=True, eq=False)

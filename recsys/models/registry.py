@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from recsys.config import RunConfig, Section, validated
 from recsys.errors import UsageError
 from recsys.models.base import Model, Ranker, Rater
+
+Role = Literal["ranker", "rater"]
 
 # Where each model stands. Imported when asked for: TensorFlow alone takes seconds.
 RANKERS: Mapping[str, str] = {"popular": "recsys.models.popular:Popular", "edlae": "recsys.models.edlae:Edlae"}
@@ -36,6 +38,26 @@ def rater(name: str) -> type[Rater]:
         UsageError: there is none.
     """
     return _find(name, RATERS, "rater")  # type: ignore[return-value]
+
+
+def model_of(role: Role, name: str) -> type[Model]:
+    """The model of that name in that role.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return ranker(name) if role == "ranker" else rater(name)
+
+
+def roles_of(name: str) -> list[Role]:
+    """What the model of that name can be: a ranker, a rater, or both.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    _find(name, {**RANKERS, **RATERS}, "model")
+    known: dict[Role, Mapping[str, str]] = {"ranker": RANKERS, "rater": RATERS}
+    return [role for role, models in known.items() if name in _names(models)]
 
 
 def settings_of(name: str, given: Mapping[str, Any]) -> Section:

@@ -156,10 +156,7 @@ def write_prepared(
     Raises:
         InputRefused: nothing is left to learn from.
     """
-    if test is None:
-        joined = Joined(ratings, hold_out(ratings, config, seed), np.ones(ratings.n_users, dtype=bool))
-    else:
-        joined = join_holdout(ratings, test)
+    joined = split_off(ratings, test, config, seed)
     ratings, held_out = joined.ratings, joined.held_out
     ids = IdMap(ratings.user_ids, ratings.item_ids)
     _write_ratings(folder, ids, items if test is None else reorder_items(items, ids), joined)
@@ -178,6 +175,13 @@ def write_prepared(
     }
     (folder / "prepared.json").write_text(json.dumps(record, indent=2))
     return counts
+
+
+def split_off(ratings: Ratings, test: Ratings | None, config: PrepareConfig, seed: int) -> Joined:
+    """The ratings with their hold-out marked: the one given, else one drawn as `config` says."""
+    if test is not None:
+        return join_holdout(ratings, test)
+    return Joined(ratings, hold_out(ratings, config, seed), np.ones(ratings.n_users, dtype=bool))
 
 
 def _part(ratings: Ratings, ids: IdMap, mask: NDArray[np.bool_], top_items: int, min_user_ratings: int) -> TrainingSet:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from recsys.config import InputConfig
 from recsys.errors import InputRefused
 from recsys.prepare.prepared import Counts, write_prepared
 from recsys.ratings import Ratings, Snapshot
@@ -31,9 +32,8 @@ def prepare(run: Run) -> Counts:
     """
     with _kept_refusal(run), sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
         if folder is not None:
-            ratings = _read(run, run.snapshot)
+            ratings, test = read_inputs(run.snapshot, run.holdout, run.config.input, run.folder / REFUSAL.parent)
             check_volume(run, len(ratings))
-            test = None if run.holdout is None else _read(run, replace(run.holdout, scale=run.snapshot.scale))
             write_prepared(
                 folder,
                 ratings,
@@ -45,7 +45,7 @@ def prepare(run: Run) -> Counts:
                 seed=run.config.seed,
             )
     counts = run.prepared.counts
-    _tell(counts)
+    tell_counts(counts)
     _tell_of_memory(run, counts)
     return counts
 
@@ -94,14 +94,28 @@ def _kept_refusal(run: Run) -> Iterator[None]:
         raise
 
 
-def _read(run: Run, snapshot: Snapshot) -> Ratings:
+def read_inputs(
+    snapshot: Snapshot, holdout: Snapshot | None, config: InputConfig, refused: Path
+) -> tuple[Ratings, Ratings | None]:
+    """The valid ratings and, where one is given, the hold-out's, by the same scale.
+
+    Args:
+        refused: the folder where the refused rows go if there are too many of them.
+
+    Raises:
+        InputRefused: the input is not fit to be used.
+    """
+    ratings = _read(snapshot, config, refused)
+    return ratings, None if holdout is None else _read(replace(holdout, scale=snapshot.scale), config, refused)
+
+
+def _read(snapshot: Snapshot, config: InputConfig, folder: Path) -> Ratings:
     try:
-        ratings = read_ratings(snapshot, run.config.input)
+        ratings = read_ratings(snapshot, config)
         _require_unchanged(snapshot)
         return ratings
     except RowsRefused as refused:
         if refused.quarantine.num_rows:
-            folder = run.folder / REFUSAL.parent
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(refused.quarantine, folder / "quarantine.parquet", compression="zstd")
             raise InputRefused(
@@ -125,7 +139,8 @@ def _require_unchanged(snapshot: Snapshot) -> None:
             )
 
 
-def _tell(counts: Counts) -> None:
+def tell_counts(counts: Counts) -> None:
+    """Log what was read and what is kept."""
     log.info(
         "prepare: %s ratings of %s users on %s items; %s rows refused, %s repeated; %s held out; %s items kept",
         *(f"{n:,}" for n in (counts.ratings, counts.users, counts.items, counts.refused, counts.repeated)),

@@ -7,16 +7,13 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from recsys.models.base import FitContext, Model, Ranker, Rater, read_record
-from recsys.models.registry import ranker, rater, settings_of
+from recsys.models.registry import Role, model_of, ranker, rater, settings_of
 from recsys.run import Run
 from recsys.store import sealed_stage
 
 log = logging.getLogger("recsys")
-
-Role = Literal["ranker", "rater"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def fitted_on_all(run: Run, role: Role) -> Fitted:
 
 def model_class(fitted: Fitted) -> type[Model]:
     """The class of a fitted model."""
-    return ranker(fitted.name) if fitted.role == "ranker" else rater(fitted.name)
+    return model_of(fitted.role, fitted.name)
 
 
 def load_ranker(fitted: Fitted, run: Run) -> Ranker:

@@ -89,6 +89,8 @@ def test_every_command_has_help_with_an_example(cli) -> None:
         "datasets",
         "download",
         "models",
+        "compare",
+        "tune",
         "path",
         "predict",
         "recommend",

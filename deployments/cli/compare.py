@@ -1,0 +1,150 @@
+"""`recsys compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from deployments.cli.console import error, result, show_progress, table, width
+from deployments.cli.options import (
+    Columns,
+    Config,
+    Dataset,
+    Items,
+    Json,
+    MinUserRatings,
+    Mirror,
+    Ratings,
+    Seed,
+    Set,
+    Split,
+    Store,
+    TestFraction,
+    TestRatings,
+    TopItems,
+    parse_columns,
+)
+from deployments.cli.run import INTERRUPTED
+from recsys import config as configuration
+from recsys.config import RunConfig
+
+# Columns as they stand in the table, and whether less is better; `{k}` is the length of a list.
+COSTS = {"fit_seconds": "fit s", "score_seconds": "score s", "peak_memory_mib": "MiB"}
+LESS_IS_BETTER = {"rmse", "mae", "gini@{k}", *COSTS}
+METRICS = (
+    "ndcg@{k}", "precision@{k}", "recall@{k}", "hit_rate@{k}", "map@{k}", "mrr",
+    "coverage@{k}", "novelty@{k}", "diversity@{k}", "gini@{k}", "rmse", "mae",
+)  # fmt: skip
+# Which columns go first where a terminal is narrow.
+MOST_WANTED = ("ndcg@{k}", "rmse", *COSTS, "recall@{k}", "coverage@{k}", "mae", "hit_rate@{k}", "map@{k}", "mrr")
+EXAMPLE = """
+Example: `recsys compare --models edlae,biased_mf --dataset ml-1m --mirror /data/movielens`
+"""
+
+
+def compare(
+    models: Annotated[str | None, typer.Option(help="names joined by commas; unset: all but the presets")] = None,
+    dataset: Dataset = None,
+    ratings: Ratings = None,
+    items: Items = None,
+    columns: Columns = None,
+    mirror: Mirror = None,
+    store: Store = None,
+    top_n: Annotated[int | None, typer.Option(help="the k of the metrics shown")] = None,
+    top_items: TopItems = None,
+    min_user_ratings: MinUserRatings = None,
+    split: Split = None,
+    test_fraction: TestFraction = None,
+    test_ratings: TestRatings = None,
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file; unset: in the store's folder `comparisons`")] = None,
+    config: Config = None,
+    assignments: Set = None,
+    json_output: Json = False,
+) -> None:
+    """Models on one split, beside `popular` and `means`: metrics, times and memory in one table.
+
+    Each model has a process of its own. One that fails is a row with its reason; the exit code is then that of the
+    first failure.
+    """
+    names = [name.strip() for name in (models or "").split(",") if name.strip()]
+    given = {name: value for name, value in locals().items() if name in _OPTIONS}
+    given["columns"] = parse_columns(columns)
+    settings = _with_cutoff(configuration.load(config, given, tuple(assignments or ())))
+    show_progress()
+    from recsys.compare.comparison import compare as run_comparison
+
+    try:
+        found = run_comparison(settings, names, out)
+    except KeyboardInterrupt:
+        error("stopped by the keyboard; the models measured so far are kept, the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    if json_output:
+        result(found.to_json())
+    else:
+        _show(found.records, settings.score.top_n)
+        typer.echo(found.file)
+    failed = [record for record in found.records if record["failed"]]
+    for record in failed:
+        error(f"{record['model']} ({record['role']}): {record['failed']}")
+    if failed:
+        raise typer.Exit(failed[0]["exit_code"])
+
+
+compare.__doc__ = f"{compare.__doc__}\n{EXAMPLE}"
+_OPTIONS = (
+    "dataset", "ratings", "items", "mirror", "store", "top_n", "top_items", "min_user_ratings", "split",
+    "test_fraction", "test_ratings", "seed",
+)  # fmt: skip
+
+
+def _with_cutoff(config: RunConfig) -> RunConfig:
+    """The length of a list is among the cut-offs: that is what is shown."""
+    cutoffs = tuple(sorted({*config.evaluate.cutoffs, config.score.top_n}))
+    return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"cutoffs": cutoffs})})
+
+
+def _show(records: Sequence[Mapping[str, Any]], k: int) -> None:
+    values = {column: [_value(record, column.format(k=k)) for record in records] for column in (*METRICS, *COSTS)}
+    cells = {column: _cells(column, given) for column, given in values.items() if any(v is not None for v in given)}
+    heads = {column: COSTS.get(column, column.format(k=k)) for column in cells}
+    fixed = [Text(record["model"]) for record in records], [Text(record["role"]) for record in records]
+    shown = _that_fit(cells, heads, width() - sum(_wide(cells) for cells in fixed) - 1)
+    left_out = [heads[column] for column in cells if column not in shown]
+    columns = [*fixed, *(cells[column] for column in shown)]
+    table("", ("model", "as", *(heads[column] for column in shown)), zip(*columns, strict=True))
+    if left_out:
+        typer.echo(f"not shown: {', '.join(left_out)}; the file and --json have them")
+
+
+def _value(record: Mapping[str, Any], column: str) -> float | None:
+    return record[column] if column in COSTS else record["metrics"].get(column, {}).get("value")
+
+
+def _cells(column: str, values: Sequence[float | None]) -> list[Text]:
+    """The best in bold green; what could not be measured stays empty."""
+    best = (min if column in LESS_IS_BETTER else max)(value for value in values if value is not None)
+    digits = {"fit_seconds": 1, "score_seconds": 1, "peak_memory_mib": 0, "novelty@{k}": 2}.get(column, 4)
+    return [
+        Text("" if value is None else f"{value:.{digits}f}", style="bold green" if value == best else "")
+        for value in values
+    ]
+
+
+def _that_fit(cells: Mapping[str, list[Text]], heads: Mapping[str, str], room: int) -> list[str]:
+    """As many columns as the terminal has room for, the most wanted first, in the order they stand."""
+    chosen = set()
+    for column in dict.fromkeys((*MOST_WANTED, *METRICS)):
+        need = _wide([*cells[column], Text(heads[column])]) if column in cells else 0
+        if column in cells and need <= room:
+            chosen.add(column)
+            room -= need
+    return [column for column in cells if column in chosen]
+
+
+def _wide(cells: Sequence[Text]) -> int:
+    return max(cell.cell_len for cell in cells) + 3  # a line and a space on either side

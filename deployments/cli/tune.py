@@ -1,0 +1,118 @@
+"""`recsys tune`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from deployments.cli.console import error, result, show_progress, table
+from deployments.cli.options import (
+    Columns,
+    Config,
+    Dataset,
+    Items,
+    Json,
+    MinUserRatings,
+    Mirror,
+    Ratings,
+    Seed,
+    Set,
+    Split,
+    Store,
+    TestFraction,
+    TestRatings,
+    TopItems,
+    parse_columns,
+)
+from deployments.cli.run import INTERRUPTED
+from recsys import config as configuration
+from recsys.errors import UsageError
+
+if TYPE_CHECKING:
+    from recsys.tune.tuning import Tuned
+
+SHOWN = 10  # trials in the table; --json has all
+EXAMPLE = """
+Example: `recsys tune edlae --dataset ml-1m --mirror /data/movielens --trials 50 --out best.toml`
+"""
+
+
+def tune(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    trials: Annotated[int, typer.Option(min=1, help="in all, those of a search that goes on included")] = 20,
+    timeout: Annotated[float | None, typer.Option(min=0, help="seconds after which no trial begins")] = None,
+    role: Annotated[str | None, typer.Option("--as", help="ranker or rater, for a model that can be both")] = None,
+    dataset: Dataset = None,
+    ratings: Ratings = None,
+    items: Items = None,
+    columns: Columns = None,
+    mirror: Mirror = None,
+    store: Store = None,
+    top_items: TopItems = None,
+    min_user_ratings: MinUserRatings = None,
+    split: Split = None,
+    test_fraction: TestFraction = None,
+    test_ratings: TestRatings = None,
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option(help="TOML file; unset: in the store's folder `tuning`")] = None,
+    config: Config = None,
+    assignments: Set = None,
+    json_output: Json = False,
+) -> None:
+    """Search for a model's settings, by ndcg@10 or rmse on a validation slice of the training part.
+
+    The test part is never looked at: what the best settings reach there is for `recsys run --config` or `recsys compare
+    --config` to say. A search that was killed goes on where it was. Settings given by `--set models.MODEL.key=value`
+    stay as they are.
+    """
+    given = {name: value for name, value in locals().items() if name in _OPTIONS}
+    given["columns"] = parse_columns(columns)
+    settings = configuration.load(config, given, tuple(assignments or ()))
+    show_progress()
+    from recsys.tune.search import Limits
+    from recsys.tune.tuning import tune as run_search
+
+    if role not in (None, "ranker", "rater"):
+        raise UsageError(f"--as {role!r} is no role.", expected="ranker or rater", found=role or "")
+    limits, today = Limits(trials, timeout), datetime.now(UTC).date()
+    try:
+        tuned = run_search(settings, model, limits, today=today, role=role, out=out)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        error("stopped by the keyboard; the trials that ended are kept, the same command goes on from there")
+        raise typer.Exit(INTERRUPTED) from None
+    if json_output:
+        result(tuned.to_json())
+        return
+    _show(tuned)
+    typer.echo(tuned.file)
+
+
+tune.__doc__ = f"{tune.__doc__}\n{EXAMPLE}"
+_OPTIONS = (
+    "dataset", "ratings", "items", "mirror", "store", "top_items", "min_user_ratings", "split", "test_fraction",
+    "test_ratings", "seed",
+)  # fmt: skip
+
+
+def _show(tuned: Tuned) -> None:
+    """The best trials and the first."""
+    ordered = sorted(
+        (trial for trial in tuned.trials if trial.figure is not None),
+        key=lambda trial: (trial.figure or 0.0) * (-1 if tuned.role == "ranker" else 1),
+    )
+    shown = [*ordered[:SHOWN], *(trial for trial in ordered[SHOWN:] if trial.number == 1)]
+    names = list(tuned.best.chosen)
+    rows = [
+        [
+            Text(f"{trial.number}", style="bold green" if trial is tuned.best else ""),
+            f"{trial.figure:.4f}",
+            *(f"{trial.chosen[name]:.5g}" for name in names),
+        ]
+        for trial in shown
+    ]
+    title = f"{tuned.model}: {len(tuned.trials)} trials; trial 1 is where the search began"
+    table(title, ("trial", f"{tuned.metric} (validation)", *names), rows)
