@@ -59,7 +59,7 @@ class Factors(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "n_users": n_users, "n_items": n_items, "embedding_size": embedding_size, "biases": biases,
             "overall": overall, "span": span, "initializer": initializer, "init_scale": init_scale, "seed": seed,
         }  # fmt: skip
@@ -84,6 +84,10 @@ class Factors(keras.Model):
     def call(self, inputs: tuple[Any, Any]) -> Any:
         """(n,) ratings of (users, items), both (n,) int32."""
         return self.rating(*self.rows(*inputs))
+
+    def noise_shapes(self, n: int) -> list[tuple[int, int]]:
+        """None: nothing is dropped."""
+        return []
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -121,7 +125,7 @@ class RecommenderNet(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "n_users": n_users, "n_items": n_items, "embedding_size": embedding_size, "hidden": hidden,
             "dropout": dropout, "span": span, "initializer": initializer, "init_scale": init_scale, "seed": seed,
         }  # fmt: skip
@@ -142,10 +146,23 @@ class RecommenderNet(keras.Model):
 
     def call(self, inputs: tuple[Any, Any], training: bool = False) -> Any:
         """(n,) ratings of (users, items), both (n,) int32."""
-        both = ops.concatenate([self.user_embedding(inputs[0]), self.item_embedding(inputs[1])], axis=-1)
-        hidden = self.hidden_layer(self.first_dropout(both, training=training))
-        rating = self.last_layer(self.second_dropout(hidden, training=training))
-        return scaled(ops.squeeze(rating, -1), self.span)
+        hidden = self.hidden_layer(self.first_dropout(self._both(inputs), training=training))
+        return self._rating(self.second_dropout(hidden, training=training))
+
+    def with_noise(self, inputs: tuple[Any, Any], draws: tuple[Any, Any]) -> Any:
+        """As `call` in training, what is dropped decided by uniform draws of `noise_shapes`."""
+        first, second = self.settings["dropout"]
+        return self._rating(dropped(self.hidden_layer(dropped(self._both(inputs), draws[0], first)), draws[1], second))
+
+    def noise_shapes(self, n: int) -> list[tuple[int, int]]:
+        """Of the draws for n pairs."""
+        return [(n, 2 * self.settings["embedding_size"]), (n, self.settings["hidden"])]
+
+    def _both(self, inputs: tuple[Any, Any]) -> Any:
+        return ops.concatenate([self.user_embedding(inputs[0]), self.item_embedding(inputs[1])], axis=-1)
+
+    def _rating(self, hidden: Any) -> Any:
+        return scaled(ops.squeeze(self.last_layer(hidden), -1), self.span)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -168,7 +185,7 @@ class Autoencoder(keras.Model):
         self, n_items: int, layers: tuple[int, ...], *, activation: str, biases: bool, seed: int = 0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "n_items": n_items, "layers": layers, "activation": activation, "biases": biases, "seed": seed,
         }  # fmt: skip
 
@@ -225,6 +242,11 @@ class HiddenAndShown(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "hidden_weight": self.hidden_weight}
+
+
+def dropped(x: Any, draw: Any, rate: float) -> Any:
+    """X with the entries 0 whose uniform draw is below the rate, the others scaled up to keep the mean."""
+    return x * ops.cast(draw >= rate, x.dtype) / (1.0 - rate)
 
 
 def scaled(x: Any, span: tuple[float, float] | None) -> Any:

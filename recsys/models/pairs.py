@@ -110,7 +110,7 @@ class PairModel(RanksByRating):
         trained = train_pairs(
             network, rated.where(~held_back), losses, settings,
             epochs=found["epochs"] if found else settings.epochs, seed=context.seed, watched=rated.where(held_back),
-            checkpoints=context.checkpoints,
+            noise=network.noise_shapes, checkpoints=context.checkpoints,
         )  # fmt: skip
         learned_row = np.bincount(rated.item, minlength=shape[1]) > 0
         row_of = np.where((rows >= 0) & learned_row[rows], rows, np.int32(-1))
@@ -219,8 +219,8 @@ def with_table_reg(error: Callable[..., Any], tables: list[Any], strength: float
     """Losses of a batch: the error, plus the L2 of the whole tables."""
     from keras import ops
 
-    def losses(user: Any, item: Any, rating: Any) -> tuple[Any, Any]:
-        minimised, reported = error(user, item, rating)
+    def losses(*batch: Any) -> tuple[Any, Any]:
+        minimised, reported = error(*batch)
         if strength:
             minimised = minimised + strength * sum(ops.sum(ops.square(table.embeddings)) for table in tables)
         return minimised, reported

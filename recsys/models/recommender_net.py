@@ -63,8 +63,8 @@ class RecommenderNet(PairModel):
         )  # fmt: skip
         error_between = error_of(settings.loss)
 
-        def error(user: Any, item: Any, rating: Any) -> tuple[Any, Any]:
-            found = error_between(rating, network((user, item), training=True))
+        def error(user: Any, item: Any, rating: Any, *draws: Any) -> tuple[Any, Any]:
+            found = error_between(rating, network.with_noise((user, item), draws))
             return found, found
 
         return network, with_table_reg(error, [network.user_embedding, network.item_embedding], settings.table_reg)

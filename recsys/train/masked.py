@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -37,16 +36,16 @@ def train_masked(
         preferences.shape[1], settings.layers, activation=settings.activation, biases=settings.biases, seed=seed,
         name="masked_autoencoder",
     )  # fmt: skip
-    network.mask = keras.random.SeedGenerator(seed, name="mask")
     watched = validation_slice(preferences.shape[0], held_back, seed)
     schedule = Schedule(
         epochs=epochs, patience=settings.patience, batch=settings.batch, learning_rate=settings.learning_rate,
         final_rate=settings.final_rate, horizon=settings.epochs, optimizer=settings.optimizer,
     )  # fmt: skip
     validate = _validation(network, dense_rows(preferences[watched]), settings, seed) if watched.any() else None
-    return network, train_epochs(
-        network, dense_rows(preferences[~watched]), _losses(network, settings), schedule, seed, validate, checkpoints
-    )
+    rows = dense_rows(preferences[~watched])
+    noise = [(settings.batch, preferences.shape[1])]
+    losses = _losses(network, settings)
+    return network, train_epochs(network, rows, losses, schedule, seed, validate, noise=noise, checkpoints=checkpoints)
 
 
 def dense_rows(preferences: csr_matrix) -> Dense:
@@ -69,8 +68,7 @@ def _weighted(network: Any, loss: HiddenAndShown, preferences: Any, role: Any) -
 def _losses(network: Any, settings: MaskedAutoencoderSettings) -> Losses:
     loss = HiddenAndShown(settings.hidden_weight)
 
-    def losses(preferences: Any, known: Any) -> tuple[Any, Any]:
-        draw = keras.random.uniform(ops.shape(known), seed=network.mask)
+    def losses(preferences: Any, known: Any, draw: Any) -> tuple[Any, Any]:
         found = _weighted(network, loss, preferences, roles(known, draw, settings.hide))
         return found, found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def train_pairs(
     epochs: int,
     seed: int,
     watched: Pairs | None = None,
+    noise: Callable[[int], Sequence[tuple[int, ...]]] = lambda batch: (),
     checkpoints: Path | None = None,
 ) -> Trained:
     """Train a model called with (users, items).
@@ -55,6 +56,7 @@ def train_pairs(
         model: called with a pair of (n,) int32 tensors, returns (n,) ratings.
         losses: of a batch (user, item, rating); see `train_epochs`.
         epochs: at most; `settings.epochs` is the horizon of the learning rate.
+        noise: from the number of examples a step to `train_epochs`' noise.
         watched: pairs whose error decides which epoch is the best; None or empty trains all epochs.
     """
     source = InMemory((examples.user, examples.item, examples.rating)) if isinstance(examples, Pairs) else examples
@@ -68,7 +70,9 @@ def train_pairs(
         optimizer=settings.optimizer,
     )
     validate = validation(model, watched, settings.loss) if watched is not None and len(watched) else None
-    return train_epochs(model, source, losses, schedule, seed, validate, checkpoints)
+    return train_epochs(
+        model, source, losses, schedule, seed, validate, noise=noise(schedule.batch), checkpoints=checkpoints
+    )
 
 
 def error_of(loss: str) -> Callable[[Any, Any], Any]:
