@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import UsageError
 
-EVERY_S = 20.0  # a training of seconds is sooner done again than a state of it written
+EVERY_S = 20.0  # between two states; a training of seconds is sooner done again than a state of it written
 
 Arrays = Sequence[NDArray]
 
@@ -44,17 +44,15 @@ class Checkpoints:
 
     Attributes:
         key: what the training was given; a state of another one is not taken up.
-        every_s: seconds between two states.
     """
 
     folder: Path | None
     key: str = ""
-    every_s: float = EVERY_S
     _written: float = field(default_factory=time.monotonic)
 
     def save(self, make_state: Callable[[], State]) -> None:
         """Write the state that `make_state()` returns, if it is time; a crash leaves the one before."""
-        if self.folder is None or time.monotonic() - self._written < self.every_s:
+        if self.folder is None or time.monotonic() - self._written < EVERY_S:
             return
         state = make_state()
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -37,8 +37,10 @@ class TestRegistry:
         assert all(issubclass(ranker(name), Ranker) for name in RANKERS)
         assert all(issubclass(rater(name), Rater) for name in RATERS)
 
-    def test_names_are_unique(self):
-        assert not set(RANKERS) & set(RATERS)  # settings stand under models.<name>, whatever the kind
+    def test_a_name_is_one_model_whatever_the_kind(self):
+        both = set(RANKERS) & set(RATERS)  # settings stand under models.<name>
+        assert both
+        assert {name: RANKERS[name] for name in both} == {name: RATERS[name] for name in both}
 
     @pytest.mark.parametrize("find", [ranker, rater, lambda name: settings_of(name, {})])
     def test_an_unknown_name_is_refused_with_the_known_ones(self, find):
