@@ -9,17 +9,24 @@ from typing import Any, Literal
 from recsys.config import RunConfig, Section, validated
 from recsys.errors import UsageError
 from recsys.models.base import Model, Ranker, Rater
+from recsys.models.presets import PRESETS
 
 Role = Literal["ranker", "rater"]
 
-# Where each model stands. Imported when asked for: TensorFlow alone takes seconds.
-RANKERS: Mapping[str, str] = {"popular": "recsys.models.popular:Popular", "edlae": "recsys.models.edlae:Edlae"}
+# Where each model stands. Imported when asked for: TensorFlow alone takes seconds. A model may stand in both.
+RANKERS: Mapping[str, str] = {
+    "popular": "recsys.models.popular:Popular",
+    "edlae": "recsys.models.edlae:Edlae",
+    "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
+    "recommender_net": "recsys.models.recommender_net:RecommenderNet",
+    "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",
+}
 RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
-    "biased_mf": "recsys.models.biased_mf:BiasedMF",
+    "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
+    "recommender_net": "recsys.models.recommender_net:RecommenderNet",
+    "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",
 }
-# A preset is a model under a name of its own, with other defaults: (model, settings that differ).
-PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {}
 
 
 def ranker(name: str) -> type[Ranker]:
@@ -67,7 +74,7 @@ def settings_of(name: str, given: Mapping[str, Any]) -> Section:
         UsageError: no such model or setting, or a value out of bounds.
     """
     kind = _find(name, {**RANKERS, **RATERS}, "model")
-    _, preset = PRESETS.get(name, (name, {}))
+    preset = PRESETS[name].settings if name in PRESETS else {}
     return validated(kind.settings, {**preset, **given}, f"models.{name}.")
 
 
@@ -92,14 +99,11 @@ def describe_all() -> list[dict[str, str]]:
 
 
 def _names(known: Mapping[str, str]) -> list[str]:
-    return [*known, *(preset for preset, (model, _) in PRESETS.items() if model in known)]
+    return [*known, *(preset for preset, preset_of in PRESETS.items() if preset_of.model in known)]
 
 
 def _about(name: str, known: Mapping[str, str], kind: str) -> str:
-    if name not in PRESETS:
-        return _find(name, known, kind).summary
-    model, settings = PRESETS[name]
-    return f"{model} with {', '.join(f'{key} {value}' for key, value in settings.items())}"
+    return PRESETS[name].about if name in PRESETS else _find(name, known, kind).summary
 
 
 def _find(name: str, known: Mapping[str, str], what: str) -> type[Model]:
@@ -110,5 +114,5 @@ def _find(name: str, known: Mapping[str, str], what: str) -> type[Model]:
             found=repr(name),
             todo="choose one; `recsys models` describes them",
         )
-    module, _, attribute = known[PRESETS[name][0] if name in PRESETS else name].partition(":")
+    module, _, attribute = known[PRESETS[name].model if name in PRESETS else name].partition(":")
     return getattr(import_module(module), attribute)  # type: ignore[no-any-return]

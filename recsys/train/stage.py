@@ -31,7 +31,9 @@ def fit(run: Run, role: Role) -> Fitted:
     with sealed_stage(fitted.folder, run.record(f"train_{role}")) as folder:
         if folder is not None:
             settings = settings_of(fitted.name, run.config.models.get(fitted.name, {}))
-            model = model_class(fitted).fit(run.prepared.training_set("split"), settings, _context(run))
+            model = model_class(fitted).fit(
+                run.prepared.training_set("split"), settings, _context(run, f"train_{role}")
+            )
             _save(model, folder, run)
     log.info("train: %s %s is fitted on the training part", role, fitted.name)
     return fitted
@@ -44,7 +46,8 @@ def refit(run: Run, role: Role) -> Fitted:
         if folder is not None and run.config.train.refit:
             settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
             found = read_record(judged.folder)["found"]
-            model = model_class(judged).fit(run.prepared.training_set("all"), settings, _context(run), found)
+            context = _context(run, f"refit_{role}")
+            model = model_class(judged).fit(run.prepared.training_set("all"), settings, context, found)
             _save(model, folder, run)
         elif folder is not None:
             shutil.copytree(judged.folder, folder, dirs_exist_ok=True)
@@ -77,8 +80,9 @@ def load_rater(fitted: Fitted, run: Run) -> Rater:
     return rater(fitted.name).load(fitted.folder, run.prepared.ids.sha256)
 
 
-def _context(run: Run) -> FitContext:
-    return FitContext(run.config.seed, run.config.compute)
+def _context(run: Run, stage: str) -> FitContext:
+    """With a folder outside of the stage's own, which a restart empties: there a long training keeps its state."""
+    return FitContext(run.config.seed, run.config.compute, run.work / "checkpoints" / stage)
 
 
 def _save(model: Model, folder: Path, run: Run) -> None:

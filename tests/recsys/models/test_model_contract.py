@@ -5,6 +5,7 @@ from model_contract import RankerContract, RaterContract
 
 from recsys.errors import UsageError
 from recsys.models.base import Ranker, Rater
+from recsys.models.presets import PRESETS
 from recsys.models.registry import RANKERS, RATERS, describe_all, ranker, rater, settings_of
 
 
@@ -37,8 +38,10 @@ class TestRegistry:
         assert all(issubclass(ranker(name), Ranker) for name in RANKERS)
         assert all(issubclass(rater(name), Rater) for name in RATERS)
 
-    def test_names_are_unique(self):
-        assert not set(RANKERS) & set(RATERS)  # settings stand under models.<name>, whatever the kind
+    def test_a_name_is_one_model_whatever_the_kind(self):
+        both = set(RANKERS) & set(RATERS)  # settings stand under models.<name>
+        assert both
+        assert {name: RANKERS[name] for name in both} == {name: RATERS[name] for name in both}
 
     @pytest.mark.parametrize("find", [ranker, rater, lambda name: settings_of(name, {})])
     def test_an_unknown_name_is_refused_with_the_known_ones(self, find):
@@ -62,5 +65,7 @@ class TestRegistry:
         assert {(each["name"], each["kind"]) for each in described} == {
             *((name, "ranker") for name in RANKERS),
             *((name, "rater") for name in RATERS),
+            *((name, "ranker") for name, preset in PRESETS.items() if preset.model in RANKERS),
+            *((name, "rater") for name, preset in PRESETS.items() if preset.model in RATERS),
         }
         assert all(each["about"] and "\n" not in each["about"] for each in described)

@@ -11,17 +11,17 @@ from recsys.models.keras_backend import load_keras
 
 load_keras()
 
-from recsys.models.biased_mf import BiasedMFSettings  # noqa: E402
-from recsys.models.matrix_factorisation import BiasedFactors  # noqa: E402
-from recsys.train import factors  # noqa: E402
+from recsys.models.matrix_factorisation import MatrixFactorisationSettings, damped_means, strength  # noqa: E402
+from recsys.models.networks import Factors  # noqa: E402
 from recsys.train.epochs import Schedule, train_epochs  # noqa: E402
+from recsys.train.pairs import Pairs, batch_for, validation_slice  # noqa: E402
 
 SCHEDULE = Schedule(epochs=6, patience=2, batch=4, learning_rate=0.01, final_rate=0.5, horizon=6)
 COLUMNS = (np.array([0, 1, 2, 0, 1], np.int32), np.array([0, 1, 0, 1, 0], np.int32), np.float32([1, 2, 3, 4, 5]))
 
 
 def small_model():
-    return BiasedFactors(3, 2, 2, overall=3.0, init_scale=0.1, seed=1, name="small")
+    return Factors(3, 2, 2, overall=3.0, init_scale=0.1, seed=1, name="small")
 
 
 def train(validation_losses, schedule=SCHEDULE, seed=0):
@@ -82,37 +82,37 @@ class TestEarlyStopping:
 class TestPieces:
     def test_damped_means_by_hand(self):
         user, item = np.array([0, 0, 1], np.int32), np.array([0, 1, 0], np.int32)
-        overall, user_bias, item_bias = factors.damped_means(user, item, np.float32([5, 3, 1]), (3, 2), damping=2.0)
+        overall, user_bias, item_bias = damped_means(Pairs(user, item, np.float32([5, 3, 1])), (3, 2), 2.0)
         assert overall == 3.0
         assert_allclose(item_bias, [(2 - 2) / 4, 0 / 3])
         assert_allclose(user_bias, [(2 + 0) / 4, -2 / 3, 0])
 
     def test_without_damping_a_row_without_ratings_has_no_bias(self):
-        _, user_bias, _ = factors.damped_means(
-            np.array([0], np.int32), np.array([0], np.int32), np.float32([4]), (2, 1), damping=0.0
+        _, user_bias, _ = damped_means(
+            Pairs(np.array([0], np.int32), np.array([0], np.int32), np.float32([4])), (2, 1), damping=0.0
         )
         assert_array_equal(user_bias, [0, 0])
 
     def test_rare_rows_are_held_tighter(self):
         index = np.array([0, 0, 0, 0, 1, 1], np.int32)  # counts 4, 2, 0: the mean is 2, none counts as one
-        settings = BiasedMFSettings(reg=0.1, reg_power=0.5)
-        assert_allclose(factors._strength(index, 3, settings), 0.1 * np.array([2.0, 1.0, 0.5]) ** -0.5, rtol=1e-6)
-        assert_allclose(factors._strength(index, 3, BiasedMFSettings(reg=0.1, reg_power=0.0)), 0.1)
+        settings = MatrixFactorisationSettings(reg=0.1, reg_power=0.5)
+        assert_allclose(strength(index, 3, settings), 0.1 * np.array([2.0, 1.0, 0.5]) ** -0.5, rtol=1e-6)
+        assert_allclose(strength(index, 3, MatrixFactorisationSettings(reg=0.1, reg_power=0.0)), 0.1)
 
     @pytest.mark.parametrize("n", [1, 100, 21_759, 30_000, 100_000, 500_000, 10**8])
     def test_a_batch_is_the_power_of_two_that_makes_about_85_steps(self, n):
-        batch = factors._batch_for(n)
+        batch = batch_for(n)
         assert batch in {2**power for power in range(8, 14)}
         if 256 < batch < 8192:
             assert 60 <= n / batch <= 121
 
     @pytest.mark.parametrize(("n", "fraction", "held"), [(100, 0.05, 5), (10, 0.05, 0), (7, 0.5, 3), (5, 0.0, 0)])
     def test_the_validation_slice_has_its_size_and_follows_the_seed(self, n, fraction, held):
-        mask = factors._validation_slice(n, fraction, seed=1)
+        mask = validation_slice(n, fraction, seed=1)
         assert mask.sum() == held
-        assert_array_equal(mask, factors._validation_slice(n, fraction, seed=1))
+        assert_array_equal(mask, validation_slice(n, fraction, seed=1))
         if held > 1:
-            assert not np.array_equal(mask, factors._validation_slice(n, fraction, seed=2))
+            assert not np.array_equal(mask, validation_slice(n, fraction, seed=2))
 
     def test_the_model_is_the_sum_of_its_tables(self):
         model = small_model()
@@ -124,5 +124,5 @@ class TestPieces:
 
     def test_the_configuration_rebuilds_the_model(self):
         config = small_model().get_config()
-        assert BiasedFactors.from_config(config).sizes == {"n_users": 3, "n_items": 2, "embedding_size": 2}
-        assert config["overall"] == 3.0
+        assert Factors.from_config(config).settings == small_model().settings
+        assert (config["n_users"], config["n_items"], config["embedding_size"], config["overall"]) == (3, 2, 2, 3.0)

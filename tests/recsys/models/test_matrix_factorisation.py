@@ -15,10 +15,10 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from recsys.errors import UsageError
-from recsys.models.biased_mf import BiasedMF, BiasedMFSettings
+from recsys.models.matrix_factorisation import MatrixFactorisation, MatrixFactorisationSettings
 from recsys.models.means import MeansOnly, MeansSettings
 
-SMALL = BiasedMFSettings(epochs=2, embedding_size=4)
+SMALL = MatrixFactorisationSettings(epochs=2, embedding_size=4)
 
 
 def planted(n_users=120, n_items=60, rank=2, seed=5):
@@ -38,8 +38,8 @@ def rmse(model, full, where):
 def learned():
     full, shown = planted()
     training_set = training_set_of(np.where(shown, full, np.nan))
-    settings = BiasedMFSettings(epochs=12, embedding_size=4, learning_rate=0.03, reg=0.02)
-    return full, shown, training_set, settings, BiasedMF.fit(training_set, settings, CONTEXT)
+    settings = MatrixFactorisationSettings(epochs=12, embedding_size=4, learning_rate=0.03, reg=0.02)
+    return full, shown, training_set, settings, MatrixFactorisation.fit(training_set, settings, CONTEXT)
 
 
 class TestLearning:
@@ -64,25 +64,29 @@ class TestLearning:
     def test_a_prediction_is_the_sum_of_its_parts(self, learned):
         _, _, training_set, _, model = learned
         user, item = 7, 11
-        expected = (
-            model.overall
-            + float(model.user_bias[user])
-            + float(model.item_bias[item])
-            + float(model.user_factors[user].astype(float) @ model.item_factors[item].astype(float))
+        user_row, item_row, user_bias, item_bias = (
+            model.weights[f"{name}/embeddings"][index].astype(float)
+            for name, index in (
+                ("user_factors", user),
+                ("item_factors", item),
+                ("user_bias", user),
+                ("item_bias", item),
+            )
         )
+        expected = model.record["overall"] + user_bias + item_bias + user_row @ item_row
         predicted = model.predict(np.array([user], np.int32), np.array([training_set.items[item]], np.int32))
-        assert_allclose(predicted, [expected], rtol=1e-6)
+        assert_allclose(predicted, expected, rtol=1e-6)
 
     def test_a_refit_trains_the_best_number_of_epochs_on_everything(self, learned):
         full, shown, training_set, settings, model = learned
-        refitted = BiasedMF.fit(training_set, settings, CONTEXT, replace(model, best_epoch=7).found())
+        refitted = MatrixFactorisation.fit(training_set, settings, CONTEXT, replace(model, best_epoch=7).found())
         assert len(refitted.history()) == refitted.best_epoch == 7
         assert all("validation_loss" not in figures for figures in refitted.history())
         assert rmse(refitted, full, ~shown) < 0.8
 
     def test_items_not_kept_and_users_not_trained_are_nan(self):
         training_set = example_training_set()
-        model = BiasedMF.fit(training_set, SMALL, CONTEXT)
+        model = MatrixFactorisation.fit(training_set, SMALL, CONTEXT)
         user, item = all_pairs(training_set)
         known = (user >= 0) & (item >= 0) & training_set.trained[user] & (training_set.column_of[item] >= 0)
         assert_array_equal(np.isnan(model.predict(user, item)), ~known)
@@ -92,18 +96,18 @@ class TestLearning:
 class TestDivergence:
     @pytest.mark.parametrize("validation_fraction", [0.0, 0.2])
     def test_a_huge_learning_rate_is_refused(self, validation_fraction):
-        settings = BiasedMFSettings(
+        settings = MatrixFactorisationSettings(
             epochs=3, embedding_size=4, learning_rate=1e30, validation_fraction=validation_fraction
         )
         with pytest.raises(UsageError, match="diverged") as refusal:
-            BiasedMF.fit(example_training_set(), settings, CONTEXT)
+            MatrixFactorisation.fit(example_training_set(), settings, CONTEXT)
         assert "learning_rate" in refusal.value.todo
 
     def test_a_rating_that_is_no_number_is_refused(self):
         training_set = example_training_set()
         training_set.ratings.data[3] = np.nan
         with pytest.raises(UsageError, match="diverged"):
-            BiasedMF.fit(training_set, SMALL.model_copy(update={"validation_fraction": 0.0}), CONTEXT)
+            MatrixFactorisation.fit(training_set, SMALL.model_copy(update={"validation_fraction": 0.0}), CONTEXT)
 
 
 # In a process of its own: load the saved model, fit one with other threads, and print hashes of what both predict.
@@ -127,7 +131,7 @@ print("DIGESTS", *(hashlib.sha256(model.predict(*pairs).tobytes()).hexdigest() f
 
 def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_path):
     training_set = example_training_set()
-    model = BiasedMF.fit(training_set, BiasedMFSettings(epochs=2, embedding_size=32), CONTEXT)
+    model = MatrixFactorisation.fit(training_set, MatrixFactorisationSettings(epochs=2, embedding_size=32), CONTEXT)
     model.save(tmp_path, ID_MAP)
     assert (tmp_path / "model.keras").exists()
     assert json.loads((tmp_path / "model.json").read_text())["found"] == {"epochs": model.best_epoch}
@@ -141,6 +145,13 @@ def test_another_process_with_other_threads_loads_and_fits_the_same_bytes(tmp_pa
     assert printed == [own, own]
 
 
+def item_weights(model):
+    """Factors and biases of the items, in float64."""
+    names = ("item_factors/embeddings", "item_bias/embeddings")
+    factors, bias = (model.weights[name].astype(float) for name in names)
+    return factors, bias[:, 0]
+
+
 class TestNewPeople:
     """Fold-in against the loss of training, minimised by a general solver."""
 
@@ -148,7 +159,8 @@ class TestNewPeople:
         """A person's bias and factors, by gradient descent on what training adds up for a user."""
         mean_count = training_set.learned.nnz * (1 - settings.validation_fraction) / training_set.n_users
         strength = settings.reg * (len(rated) / mean_count) ** -settings.reg_power
-        factors, rest = model.item_factors[rated].astype(float), value - model.overall - model.item_bias[rated]
+        factors, item_bias = item_weights(model)
+        factors, rest = factors[rated], value - model.record["overall"] - item_bias[rated]
 
         def loss(person):
             error = rest - person[0] - factors @ person[1:]
@@ -164,7 +176,8 @@ class TestNewPeople:
         for user in range(3):
             row = training_set.ratings[user]
             person = self.by_loss(model, settings, training_set, row.indices, row.data)
-            expected = model.overall + model.item_bias + person[0] + model.item_factors @ person[1:]
+            factors, item_bias = item_weights(model)
+            expected = model.record["overall"] + item_bias + person[0] + factors @ person[1:]
             assert_allclose(found[user], expected, atol=1e-3)
 
     def test_a_trained_user_who_comes_as_new_is_told_nearly_the_same(self, learned):
@@ -183,7 +196,7 @@ class TestNewPeople:
 
     def test_without_regularisation_the_shortest_solution_is_taken(self, learned):
         *_, model = learned
-        free = replace(model, ridge=replace(model.ridge, factors=0.0, bias=0.0))
+        free = replace(model, trained_with={**model.trained_with, "reg": 0.0, "bias_reg": 0.0})
         some = csr_matrix(([4.0], ([0], [2])), shape=(1, len(model.items)), dtype=np.float32)
         assert_allclose(free.predict_new(some, np.int32([[2]])), [[4.0]], rtol=1e-5)
 
@@ -191,8 +204,7 @@ class TestNewPeople:
         _, _, training_set, _, model = learned
         model.save(tmp_path, "ids")
         columns = np.zeros((training_set.n_users, 1), np.int32)
-        loaded = BiasedMF.load(tmp_path, "ids")
-        assert loaded.ridge == model.ridge
+        loaded = MatrixFactorisation.load(tmp_path, "ids")
         assert_array_equal(
             loaded.predict_new(training_set.ratings, columns), model.predict_new(training_set.ratings, columns)
         )

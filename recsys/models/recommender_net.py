@@ -1,0 +1,93 @@
+"""RecommenderNet: a small network on both embeddings. TensorFlow is imported when it is fitted."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from recsys.compute import one_blas_thread
+from recsys.config import Section
+from recsys.models.matrix_factorisation import span_of
+from recsys.models.pairs import PairModel, PairSettings, in_span, with_table_reg
+
+if TYPE_CHECKING:
+    from recsys.train.pairs import Pairs
+
+
+class RecommenderNetSettings(PairSettings):
+    """Settings of RecommenderNet; the defaults are the tutorial's, with early stopping."""
+
+    embedding_size: int = Field(50, ge=1, description="numbers that describe a user, and an item")
+    hidden: int = Field(10, ge=1, description="units of the hidden layer")
+    embedding_dropout: float = Field(0.05, ge=0, lt=1, description="share of the embeddings dropped in training")
+    hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of the hidden units dropped in training")
+    initializer: Literal["normal", "uniform", "he_normal", "glorot_uniform"] = Field(
+        "he_normal", description="Keras' initialiser of tables and kernels"
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="the optimiser's, at the first step")
+    table_reg: float = Field(
+        1e-6, ge=0, description="L2 of the whole tables at each step, as Keras' regularisers count"
+    )
+    batch: int = Field(64, ge=0, description="examples a step; 0: as many as make about 85 steps an epoch")
+
+
+class RecommenderNet(PairModel):
+    """predicted rating = lowest + span * sigmoid(w . relu(W [user; item] + b) + c)
+
+    The first layer splits into a part of the user and a part of the item, so that all pairs cost one addition each.
+    """
+
+    name: ClassVar[str] = "recommender_net"
+    summary: ClassVar[str] = "both embeddings through a hidden layer and a scaled sigmoid, Keras on TensorFlow"
+    settings: ClassVar[type[Section]] = RecommenderNetSettings
+    network: ClassVar[str] = "RecommenderNet"
+    user_table: ClassVar[str] = "user_embedding/embeddings"
+    item_table: ClassVar[str] = "item_embedding/embeddings"
+
+    @classmethod
+    def build(
+        cls, shape: tuple[int, int], rated: Pairs, settings: RecommenderNetSettings, seed: int
+    ) -> tuple[Any, Any]:
+        """The network and its losses."""
+        from recsys.models import networks
+        from recsys.train.pairs import error_of
+
+        network = networks.RecommenderNet(
+            *shape, settings.embedding_size, hidden=settings.hidden,
+            dropout=(settings.embedding_dropout, settings.hidden_dropout), span=span_of(rated),
+            initializer=settings.initializer, init_scale=settings.init_scale, seed=seed, name=cls.name,
+        )  # fmt: skip
+        error_between = error_of(settings.loss)
+
+        def error(user: Any, item: Any, rating: Any, *draws: Any) -> tuple[Any, Any]:
+            found = error_between(rating, network.with_noise((user, item), draws))
+            return found, found
+
+        return network, with_table_reg(error, [network.user_embedding, network.item_embedding], settings.table_reg)
+
+    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
+        """(n,) by the formula."""
+        users, items = self._first_layer
+        return self._last_layer(users[user] + items[row])
+
+    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
+        """(n, item rows) by the formula, a user at a time: item rows x hidden stays in a cache."""
+        users, items = self._first_layer
+        return np.stack([self._last_layer(users[one] + items) for one in user])
+
+    @cached_property
+    def _first_layer(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        kernel = self.weights["hidden/kernel"].astype(np.float64)
+        size = self.record["embedding_size"]
+        with one_blas_thread():
+            users = self.weights[self.user_table] @ kernel[:size] + self.weights["hidden/bias"]
+            return users, self.weights[self.item_table] @ kernel[size:]
+
+    def _last_layer(self, hidden: NDArray[np.float64]) -> NDArray[np.float64]:
+        # An einsum sums in one order, whatever the number of rows; a BLAS product need not.
+        x = np.einsum("nh,h->n", np.maximum(hidden, 0.0), self.weights["rating/kernel"][:, 0].astype(np.float64))
+        return in_span(x + float(self.weights["rating/bias"][0]), tuple(self.record["span"]))

@@ -1,0 +1,28 @@
+"""Settings that all models trained in epochs share. TensorFlow is not imported here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.config import Section, Tunable
+
+
+class TrainingSettings(Section):
+    """How a model is trained in epochs. Defaults differ by model."""
+
+    epochs: int = Field(10, ge=1, description="at most; the learning rate falls over that many")
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
+    optimizer: Literal["adam", "adamax", "adadelta", "nadam", "rmsprop", "sgd"] = Field(
+        "adam", description="Keras' optimiser of that name, its other settings as Keras has them"
+    )
+    learning_rate: Annotated[float, Tunable(1e-3, 2e-2, log=True)] = Field(
+        5e-3, gt=0, description="the optimiser's, at the first step"
+    )
+    final_rate: float = Field(0.05, gt=0, le=1, description="share of the learning rate left at the last epoch")
+    loss: Literal["mse", "mae"] = Field("mse", description="what is minimised: mean squared or mean absolute error")
+    batch: int = Field(
+        0, ge=0, description="examples a step; 0: the power of two that makes about 85 steps an epoch, 256 to 8,192"
+    )
+    validation_fraction: float = Field(0.05, ge=0, lt=1, description="share of the examples kept for early stopping")
