@@ -11,7 +11,12 @@ from recsys.errors import UsageError
 from recsys.models.base import Model, Ranker, Rater
 
 # Where each model stands. Imported when asked for: TensorFlow alone takes seconds.
-RANKERS: Mapping[str, str] = {"popular": "recsys.models.popular:Popular", "edlae": "recsys.models.edlae:Edlae"}
+RANKERS: Mapping[str, str] = {
+    "popular": "recsys.models.popular:Popular",
+    "edlae": "recsys.models.edlae:Edlae",
+    "ials": "recsys.models.ials:Ials",
+    "item_knn": "recsys.models.item_knn:ItemKnn",
+}
 RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
     "biased_mf": "recsys.models.biased_mf:BiasedMF",
