@@ -33,7 +33,7 @@ class ItemKnnSettings(Section):
     """Settings of item neighbours; the defaults were found on validation slices of MovieLens data."""
 
     similarity: Similarity = Field("cosine", description="cosine: both / root of the product; jaccard: both / either")
-    neighbours: int = Field(100, ge=1, description="nearest items that an item's score is summed from")
+    neighbours: int = Field(200, ge=1, description="nearest items that an item's score is summed from")
     shrinkage: float = Field(10.0, ge=0, description="added below the fraction: few common users count for less")
 
 

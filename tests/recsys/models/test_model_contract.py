@@ -5,7 +5,7 @@ from model_contract import RankerContract, RaterContract
 
 from recsys.errors import UsageError
 from recsys.models.base import Ranker, Rater
-from recsys.models.registry import RANKERS, RATERS, describe_all, ranker, rater, settings_of
+from recsys.models.registry import PRESETS, RANKERS, RATERS, describe_all, ranker, rater, settings_of
 
 
 class TestRankers(RankerContract):
@@ -62,5 +62,13 @@ class TestRegistry:
         assert {(each["name"], each["kind"]) for each in described} == {
             *((name, "ranker") for name in RANKERS),
             *((name, "rater") for name in RATERS),
+            *((name, "ranker" if model in RANKERS else "rater") for name, (model, _) in PRESETS.items()),
         }
         assert all(each["about"] and "\n" not in each["about"] for each in described)
+
+    def test_a_preset_is_its_model_with_other_defaults(self):
+        assert ranker("ease") is ranker("edlae")
+        assert settings_of("ease", {}) == settings_of("edlae", {"dropout": 0.0})
+        assert settings_of("ease", {"dropout": 0.1}).dropout == 0.1
+        for name, (_, given) in PRESETS.items():
+            assert settings_of(name, {}).model_dump().items() >= given.items()
