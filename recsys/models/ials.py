@@ -33,8 +33,8 @@ class IalsSettings(Section):
 
     embedding_size: int = Field(64, ge=1, description="factors of a user and of an item")
     iterations: int = Field(15, ge=1, description="times that users, then items are solved")
-    unobserved_weight: float = Field(0.3, gt=0, description="alpha0, what a pair without a rating weighs beside one")
-    reg: float = Field(0.01, gt=0, description="lambda, the ridge penalty before it is scaled")
+    unobserved_weight: float = Field(0.2, gt=0, description="alpha0, what a pair without a rating weighs beside one")
+    reg: float = Field(0.012, gt=0, description="lambda, the ridge penalty before it is scaled")
     reg_power: float = Field(
         1.0, ge=0, le=1, description="nu: a row's penalty is reg * (ratings + alpha0 * other side) ^ nu; 0: all alike"
     )
