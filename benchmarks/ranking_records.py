@@ -115,13 +115,20 @@ def measure_split(pairs: Pairs, seed: int, compute: ComputeConfig) -> dict[str, 
     training_set, tuning_set = (_training_set(each, shape) for each in (train, inner))
     values = {}
     for name, entry in ENTRIES.items():
-        tried = [
-            measure(entry.model, each, tuning_set, validation, seed, compute) for each in entry.grid[1:] and entry.grid
-        ]
-        best = int(np.argmax([each["ndcg@10"].mean() for each in tried])) if tried else 0
-        values[name] = measure(entry.model, entry.grid[best], training_set, held, seed, compute)
-        print(f"split {seed}: {name} {dict(entry.grid[best])} {values[name]['ndcg@10'].mean():.4f}", flush=True)
+        settings = best_of(entry, tuning_set, validation, seed, compute)
+        values[name] = measure(entry.model, settings, training_set, held, seed, compute)
+        print(f"split {seed}: {name} {dict(settings)} {values[name]['ndcg@10'].mean():.4f}", flush=True)
     return values
+
+
+def best_of(
+    entry: Entry, training_set: TrainingSet, validation: Pairs, seed: int, compute: ComputeConfig
+) -> Mapping[str, Any]:
+    """The settings of the grid with the highest ndcg@10 on the validation slice, the first of equals."""
+    if len(entry.grid) == 1:
+        return entry.grid[0]
+    tried = [measure(entry.model, each, training_set, validation, seed, compute)["ndcg@10"] for each in entry.grid]
+    return entry.grid[int(np.argmax([values.mean() for values in tried]))]
 
 
 def parted(pairs: Pairs, seed: int) -> tuple[Pairs, Pairs]:
