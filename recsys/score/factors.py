@@ -92,7 +92,7 @@ def _score_rows(start, stop, users, items, scores):  # type: ignore[no-untyped-d
 @compiled
 def _select_rows(first, last, product, margin, users, items, seen_indptr, seen_indices, columns, scores):  # type: ignore[no-untyped-def]
     n = columns.shape[1]
-    exact = np.empty(product.shape[1], np.float64)
+    kept, exact = np.empty(product.shape[1], np.int32), np.empty(product.shape[1], np.float64)
     nearly = np.empty(n, np.int32)
     floor = np.empty(n, np.float32)
     for user in range(first, last):
@@ -103,9 +103,12 @@ def _select_rows(first, last, product, margin, users, items, seen_indptr, seen_i
         select(row, nearly, floor)
         # The true n best have at least the n-th approximate score, less an error on either side of the comparison.
         least = np.float64(floor[n - 1]) - 2.0 * margin[user]
+        found = 0
         for column in range(len(row)):
-            if row[column] == -np.inf or row[column] < least:
-                exact[column] = -np.inf
-            else:
-                exact[column] = _dot(users[user], items[column])
-        select(exact, columns[user], scores[user])
+            if row[column] >= least and row[column] != -np.inf:
+                kept[found] = column
+                exact[found] = _dot(users[user], items[column])
+                found += 1
+        select(exact[:found], columns[user], scores[user])
+        for place in range(min(found, n)):
+            columns[user, place] = kept[columns[user, place]]
