@@ -3,6 +3,11 @@
 Source: H. Steck, "Autoencoders that don't overfit towards the identity", NeurIPS 2020, eq. for the emphasised denoising
 case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.03375). Where inputs are not scaled up by
 1 / (1 - dropout) in training, all weights carry that factor; it changes no list and is left out here.
+
+Two powers go past it, both 0 in the papers. The squared errors of a user with many ratings are many and large, so that
+a few such users decide the weights, while a ranking is judged by user: `user_power` weighs each user's row in the Gram
+matrix by ratings ^ -power. And the penalty draws the weights towards a rare item, with less data behind them, nearer to
+0 than those towards a popular one: `item_power` multiplies an item's scores by count ^ -power to make up for it.
 """
 
 from __future__ import annotations
@@ -22,10 +27,11 @@ from scipy.sparse import csr_matrix
 from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
-from recsys.models.base import FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
+from recsys.models.base import FitContext, TopN, load_arrays, save_arrays
 from recsys.models.cooccurrence import upper_gram
+from recsys.models.linear import LinearRanker
 from recsys.prepare.training_set import TrainingSet
-from recsys.score.linear import largest_contribution, largest_of_rows, linear_top_n
+from recsys.score.linear import largest_of_rows
 
 log = logging.getLogger("recsys")
 
@@ -47,15 +53,23 @@ class EdlaeSettings(Section):
     dropout: Annotated[float, Tunable(0, 0.9)] = Field(
         0.5, ge=0, lt=1, description="probability that a rating is hidden in training; 0 is EASE"
     )
+    user_power: Annotated[float, Tunable(0, 1)] = Field(
+        0.0, ge=0, le=2, description="a user's row weighs ratings ^ -power; 0: all rows alike; 1: all users' sums alike"
+    )
+    item_power: Annotated[float, Tunable(0, 0.5)] = Field(
+        0.0, ge=0, le=1, description="an item's scores are divided by its count ^ power; 0 leaves them"
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Edlae(Ranker):
+class Edlae(LinearRanker):
     """score(u) = x(u) B with x(u) the user's binary row.
 
-    With G = X^T X, the dropout probability p and L = p / (1 - p) diag(G) + reg I:
+    With G = X^T W X, the users' weights W, the dropout probability p and L = p / (1 - p) diag(G) + reg I:
 
-        C = (G + L)^-1,   B[j, i] = -C[j, i] / C[i, i] for j != i,   B[i, i] = 0
+        C = (G + L)^-1,   B[j, i] = -s[i] C[j, i] / C[i, i] for j != i,   B[i, i] = 0
+
+    where s[i] = (count of i / mean count) ^ -item_power.
 
     Attributes:
         items: (n_columns,) int32, the item_index of each column.
@@ -88,23 +102,16 @@ class Edlae(Ranker):
         binary = binary[np.diff(binary.indptr) > 0]
         few_users = USERS_A_COLUMN * binary.shape[0] < binary.shape[1]
         check_memory(binary.shape[1], context.compute, users=binary.shape[0] if few_users else None)
-        count = np.bincount(binary.indices, minlength=binary.shape[1])
-        penalty: Vector = np.asarray(
-            settings.dropout / (1.0 - settings.dropout) * count + settings.reg, dtype=np.float64
-        )
+        user_weight, scale = user_weights(binary, settings.user_power), item_scale(binary, settings.item_power)
+        counted = np.bincount(binary.indices, np.repeat(user_weight, np.diff(binary.indptr)), binary.shape[1])
+        penalty = np.asarray(settings.dropout / (1.0 - settings.dropout) * counted + settings.reg, np.float64)
         with one_blas_thread():
             if few_users:
-                return cls(training_set.items, weights_by_users(binary, penalty, threads))
-            return cls(training_set.items, weights_by_items(upper_gram(binary, threads), penalty, threads))
-
-    def score(self, histories: Histories) -> NDArray[np.float32]:
-        """(n_users, n_columns) float32."""
-        dense = _binary(histories).toarray().astype(np.float64)
-        return (dense @ self.weights.astype(np.float64)).astype(np.float32)
-
-    def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
-        """The n best columns of each user."""
-        return TopN(*linear_top_n(_binary(histories), histories.seen, self.weights, n, thread_count(compute)))
+                weights = weights_by_users(weighted(binary, user_weight), penalty, threads)
+            else:
+                weights = weights_by_items(upper_gram(binary, threads, user_weight), penalty, threads)
+        weights *= scale
+        return cls(training_set.items, weights)
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """What having rated an item speaks for most: the largest weights of its row."""
@@ -114,10 +121,6 @@ class Edlae(Ranker):
         """The weights of the item's row."""
         row: NDArray[np.float32] = self.weights[column]
         return row
-
-    def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
-        """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""
-        return largest_contribution(_binary(histories), self.weights, columns, thread_count(compute))
 
     def _save_state(self, folder: Path) -> dict[str, Any]:
         save_arrays(folder, items=self.items, weights=self.weights)
@@ -150,6 +153,29 @@ def check_memory(n_columns: int, compute: ComputeConfig, *, users: int | None = 
         )
 
 
+def user_weights(binary: csr_matrix, power: float) -> Vector:
+    """(n_users,) ratings ^ -power, times what keeps the sum of weight x ratings: reg means the same for any power.
+
+    >>> user_weights(csr_matrix([[1, 1, 1, 1], [1, 0, 0, 0]]), 0.5).round(3).tolist()
+    [0.833, 1.667]
+    """
+    ratings = np.diff(binary.indptr).astype(np.float64)
+    weight = ratings**-power
+    return np.asarray(weight * (ratings.sum() / (weight @ ratings))) if len(weight) else weight
+
+
+def item_scale(binary: csr_matrix, power: float) -> NDArray[np.float32]:
+    """(n_columns,) (count / mean count) ^ -power; an item that no learned user has rated counts as rated once."""
+    count = np.maximum(np.bincount(binary.indices, minlength=binary.shape[1]), 1)
+    return ((count / count.mean()) ** -power).astype(np.float32)
+
+
+def weighted(binary: csr_matrix, user_weight: Vector) -> csr_matrix:
+    """(n_users, n_columns) float64 rows times the root of their weight: their Gram matrix is the weighted one."""
+    data = np.repeat(np.sqrt(user_weight), np.diff(binary.indptr))
+    return csr_matrix((data, binary.indices, binary.indptr), shape=binary.shape)
+
+
 def weights_by_items(upper: Matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
     """B from the upper triangle of G, which is overwritten: Cholesky factor and inverse in the same memory.
 
@@ -172,15 +198,17 @@ def weights_by_items(upper: Matrix, penalty: Vector, threads: int) -> NDArray[np
     return _weights(block, inverse.diagonal().copy(), threads)
 
 
-def weights_by_users(binary: csr_matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
+def weights_by_users(rows: csr_matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
     """The same B where users are few, by the matrix inversion lemma: a users x users matrix is factorised instead.
+
+    X are `rows`, (n_users, n_columns) float64, with G = X^T X.
 
         C = L^-1 - Z^T Z   with   K K^T = I + X L^-1 X^T (Cholesky)   and   Z = K^-1 X L^-1
 
     Cost: users^2 x items + users x items^2, against items^3.
     """
-    scaled = csr_matrix(binary.astype(np.float64).multiply(1.0 / penalty))
-    inner = (scaled @ binary.T.astype(np.float64)).toarray()
+    scaled = csr_matrix(rows.multiply(1.0 / penalty))
+    inner = (scaled @ rows.T).toarray()
     inner[np.diag_indices_from(inner)] += 1.0
     z = solve_triangular(cholesky(inner, lower=True), scaled.toarray(), lower=True, overwrite_b=True)
 
@@ -188,12 +216,6 @@ def weights_by_users(binary: csr_matrix, penalty: Vector, threads: int) -> NDArr
         return z[:, rows].T @ z[:, columns]
 
     return _weights(block, 1.0 / penalty - np.einsum("ui,ui->i", z, z), threads)
-
-
-def _binary(histories: Histories) -> Any:
-    binary = histories.ratings.copy()
-    binary.data = np.ones_like(binary.data)
-    return binary
 
 
 def _weights(block: Callable[[slice, slice], Matrix], diagonal: Vector, threads: int) -> NDArray[np.float32]:

@@ -17,6 +17,8 @@ Role = Literal["ranker", "rater"]
 RANKERS: Mapping[str, str] = {
     "popular": "recsys.models.popular:Popular",
     "edlae": "recsys.models.edlae:Edlae",
+    "ials": "recsys.models.ials:Ials",
+    "item_knn": "recsys.models.item_knn:ItemKnn",
     "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
     "recommender_net": "recsys.models.recommender_net:RecommenderNet",
     "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",

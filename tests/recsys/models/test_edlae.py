@@ -140,6 +140,39 @@ class TestWeights:
         assert_array_equal(model.weights, alone.weights)
 
 
+def powered_formula(x, reg, dropout, user_power, item_power):
+    """The dense inverse of the weighted Gram matrix; the weights keep the sum of weight x ratings."""
+    ratings, count = x.sum(axis=1), x.sum(axis=0)
+    weight = ratings**-user_power
+    weight *= ratings.sum() / (weight * ratings).sum()
+    gram = x.T @ np.diag(weight) @ x
+    inverse = np.linalg.inv(gram + np.diag(dropout / (1 - dropout) * np.diag(gram) + reg))
+    weights = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(weights, 0.0)
+    return weights * (count / count.mean()) ** -item_power
+
+
+class TestPowers:
+    @pytest.mark.parametrize("shape", [(30, 12), (6, 40)])  # solved by items, and by users
+    @pytest.mark.parametrize(("user_power", "item_power"), [(0.5, 0.0), (0.0, 0.3), (0.7, 0.2), (2.0, 1.0)])
+    def test_weights_are_the_dense_formula(self, shape, user_power, item_power):
+        x = binary_users(*shape)
+        model, _ = fit(x, reg=2.0, dropout=0.4, user_power=user_power, item_power=item_power)
+        expected = powered_formula(x, 2.0, 0.4, user_power, item_power)
+        assert_allclose(model.weights, expected, rtol=1e-5, atol=1e-7)
+        assert np.abs(expected - dense_formula(x, 2.0, 0.4)).max() > 1e-3
+
+    def test_users_with_as_many_ratings_weigh_the_same_whatever_the_power(self):
+        x = np.float64([[1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1]])
+        plain, powered = fit(x, reg=1.0)[0], fit(x, reg=1.0, user_power=1.5)[0]
+        assert_allclose(powered.weights, plain.weights, rtol=1e-6)
+
+    def test_no_learned_user_at_all(self):
+        training_set = training_set_of([[1.0, np.nan], [np.nan, 2.0]], min_user_ratings=2)
+        model = Edlae.fit(training_set, EdlaeSettings(user_power=0.5, item_power=0.5), CONTEXT)
+        assert_array_equal(model.weights, np.zeros((2, 2)))
+
+
 class TestScores:
     def test_a_score_is_the_users_row_times_the_weights(self):
         """By hand, so that weights the wrong way round fail: B[j, i] takes a rating of j to the score of i."""
@@ -192,7 +225,16 @@ class TestGram:
     def test_upper_gram_is_the_product(self, shape, threads):
         x = binary_users(*shape, seed=4)
         binary = training_set_of(np.where(x > 0, 1.0, np.nan)).binary
-        assert_array_equal(upper_gram(binary, threads), np.triu(x.T @ x))
+        assert_array_equal(upper_gram(binary, threads, np.ones(len(x))), np.triu(x.T @ x))
+
+    @pytest.mark.parametrize("shape", [(1, 1), (50, 33), (3, 90)])
+    def test_a_weighted_gram_is_the_weighted_product_whatever_the_threads(self, shape):
+        x = binary_users(*shape, seed=4)
+        binary = training_set_of(np.where(x > 0, 1.0, np.nan)).binary
+        weight = np.random.default_rng(1).uniform(0.1, 2.0, len(x))
+        grams = [upper_gram(binary, threads, weight) for threads in (1, 2, 7)]
+        assert_allclose(grams[0], np.triu(x.T @ np.diag(weight) @ x), rtol=1e-13)
+        assert grams[0].tobytes() == grams[1].tobytes() == grams[2].tobytes()
 
 
 class TestMemory:

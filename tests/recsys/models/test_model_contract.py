@@ -69,3 +69,10 @@ class TestRegistry:
             *((name, "rater") for name, preset in PRESETS.items() if preset.model in RATERS),
         }
         assert all(each["about"] and "\n" not in each["about"] for each in described)
+
+    def test_a_preset_is_its_model_with_other_defaults(self):
+        assert ranker("ease") is ranker("edlae")
+        assert settings_of("ease", {}) == settings_of("edlae", {"dropout": 0.0})
+        assert settings_of("ease", {"dropout": 0.1}).dropout == 0.1
+        for name, preset in PRESETS.items():
+            assert settings_of(name, {}).model_dump().items() >= preset.settings.items()

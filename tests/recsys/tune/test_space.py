@@ -6,6 +6,7 @@ from pydantic import Field
 from recsys.config import Section, Tunable
 from recsys.errors import UsageError
 from recsys.models import registry
+from recsys.models.presets import Preset
 from recsys.models.registry import PRESETS, RANKERS, RATERS, settings_of
 from recsys.tune.space import is_whole, space_of, starting_point
 
@@ -26,10 +27,11 @@ def test_a_model_with_nothing_to_tune_is_refused(name, given):
 
 
 def test_bounds_are_widened_to_a_presets_own_value(monkeypatch):
-    monkeypatch.setattr(registry, "PRESETS", {"wide": ("edlae", {"reg": 50_000.0, "dropout": 0.95})})
+    monkeypatch.setattr(registry, "PRESETS", {"wide": Preset("edlae", "wide", {"reg": 50_000.0, "dropout": 0.95})})
     space = space_of("wide", {})
-    assert space == {"reg": Tunable(10, 50_000, log=True), "dropout": Tunable(0, 0.95)}
-    assert starting_point("wide", {}, space) == {"reg": 50_000.0, "dropout": 0.95}
+    assert (space["reg"], space["dropout"]) == (Tunable(10, 50_000, log=True), Tunable(0, 0.95))
+    start = starting_point("wide", {}, space)
+    assert (start["reg"], start["dropout"]) == (50_000.0, 0.95)
 
 
 def test_whole_numbers_are_told_apart():
