@@ -45,7 +45,9 @@ def tune(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     trials: Annotated[int, typer.Option(min=1, help="in all, those of a search that goes on included")] = 20,
     timeout: Annotated[float | None, typer.Option(min=0, help="seconds after which no trial begins")] = None,
-    role: Annotated[str | None, typer.Option("--as", help="ranker or rater, for a model that can be both")] = None,
+    role: Annotated[
+        str | None, typer.Option("--as", help="ranker or rater; unset, a model that can be both is a rater")
+    ] = None,
     dataset: Dataset = None,
     ratings: Ratings = None,
     items: Items = None,

@@ -129,14 +129,15 @@ def as_toml(tuned: Tuned, experiment: Experiment, today: date) -> str:
 
 
 def _role(name: str, asked: Role | None) -> Role:
+    """The role asked for, or the last a model has: what does both is a rater first, its lists are by the way."""
     roles = roles_of(name)
-    if asked is None and len(roles) == 1:
-        return roles[0]
+    if asked is None:
+        return roles[-1]
     if asked not in roles:
         raise UsageError(
             f"{name} can be tuned as {' or '.join(roles)}.",
             expected=f"--as {' or --as '.join(roles)}",
-            found=asked or "neither",
+            found=asked,
             todo="say what it is to be good at",
         )
     return asked

@@ -23,7 +23,7 @@ def names(asked, config=None):
 def test_the_baselines_come_first_always_and_once():
     assert names(["edlae"]) == [("ranker", "popular"), ("ranker", "edlae"), ("rater", "means")]
     assert names(["biased_mf", "means", "biased_mf"]) == [
-        ("ranker", "popular"), ("rater", "means"), ("rater", "biased_mf"),
+        ("ranker", "popular"), ("ranker", "biased_mf"), ("rater", "means"), ("rater", "biased_mf"),
     ]  # fmt: skip
     both = names([])
     assert both == [("ranker", name) for name in registry.RANKERS] + [("rater", name) for name in registry.RATERS]
@@ -77,7 +77,7 @@ def test_the_table_holds_what_was_measured(here, tmp_path):
         for name, value in record["metrics"].items():
             assert row[name] == value["value"]
             assert row.get(f"{name}_low") == value.get("low")
-    assert json.loads(rows["edlae"]["settings"]) == {"reg": 500.0, "dropout": 0.5}
+    assert json.loads(rows["edlae"]["settings"]) == {"reg": 500.0, "dropout": 0.5, "user_power": 0.0, "item_power": 0.0}
     assert rows["means"]["ndcg@10"] is None
     assert not list((tmp_path / "work").iterdir())
 

@@ -43,7 +43,7 @@ def test_a_process_of_its_own_gives_the_same_figures(terms):
     own = in_own_process(contestant, terms)
     here = measure(contestant, terms)
     assert own["metrics"] == here["metrics"]
-    assert own["settings"] == {"reg": 20.0, "dropout": 0.5}
+    assert own["settings"] == {"reg": 20.0, "dropout": 0.5, "user_power": 0.0, "item_power": 0.0}
     assert own["failed"] is None
     assert 20 < own["peak_memory_mib"] < 600 < here["peak_memory_mib"]
     assert own["fit_seconds"] >= 0

@@ -12,15 +12,18 @@ from recsys.tune.space import is_whole, space_of, starting_point
 
 
 def test_the_marked_settings_with_their_bounds():
-    assert space_of("edlae", {}) == {"reg": Tunable(10, 10_000, log=True), "dropout": Tunable(0, 0.9)}
-    assert starting_point("edlae", {}, space_of("edlae", {})) == {"reg": 500.0, "dropout": 0.5}
+    space = space_of("item_knn", {})
+    assert space == {"neighbours": Tunable(10, 1_000, log=True), "shrinkage": Tunable(0, 100)}
+    assert starting_point("item_knn", {}, space) == {"neighbours": 200, "shrinkage": 10.0}
 
 
 def test_what_is_given_stays():
-    assert set(space_of("edlae", {"reg": 5.0})) == {"dropout"}
+    assert set(space_of("item_knn", {"shrinkage": 5.0})) == {"neighbours"}
 
 
-@pytest.mark.parametrize(("name", "given"), [("popular", {}), ("means", {}), ("edlae", {"reg": 1.0, "dropout": 0.0})])
+@pytest.mark.parametrize(
+    ("name", "given"), [("popular", {}), ("means", {}), ("item_knn", {"neighbours": 5, "shrinkage": 0.0})]
+)
 def test_a_model_with_nothing_to_tune_is_refused(name, given):
     with pytest.raises(UsageError, match="no setting to tune"):
         space_of(name, given)

@@ -128,7 +128,7 @@ def test_other_ratings_in_the_test_part_change_nothing(tmp_path, name, split):
 def test_what_is_given_stays_and_is_written(tmp_path):
     config = config_of(tmp_path, write_ratings(tmp_path / "ratings.csv"), "models.edlae.reg=77.5")
     found = tune(config, trials=2, out=tmp_path / "best.toml")
-    assert set(found.best.chosen) == {"dropout"}
+    assert set(found.best.chosen) == {"dropout", "user_power", "item_power"}
     assert configuration.load(tmp_path / "best.toml").models["edlae"]["reg"] == 77.5
 
 
