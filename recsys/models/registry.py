@@ -15,6 +15,7 @@ RANKERS: Mapping[str, str] = {"popular": "recsys.models.popular:Popular", "edlae
 RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
     "biased_mf": "recsys.models.biased_mf:BiasedMF",
+    "bayesian_mf": "recsys.models.bayesian_mf:BayesianMF",
 }
 # A preset is a model under a name of its own, with other defaults: (model, settings that differ).
 PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {}

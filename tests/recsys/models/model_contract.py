@@ -16,7 +16,10 @@ from recsys.prepare.training_set import build_training_set
 ID_MAP = "0123abcd"
 COMPUTE = ComputeConfig(threads=2)
 CONTEXT = FitContext(seed=3, compute=COMPUTE)
-QUICK = {"biased_mf": {"epochs": 2, "embedding_size": 4}}  # less to compute; a model not named here has its defaults
+QUICK = {
+    "biased_mf": {"epochs": 2, "embedding_size": 4},
+    "bayesian_mf": {"sweeps": 4, "burn_in": 2, "embedding_size": 4},
+}  # less to compute; a model not named here has its defaults
 
 N_USERS, N_ITEMS, TOP_ITEMS = 40, 24, 20
 ALL_RATED, NONE_RATED, ONE_RATED = 0, 1, 2  # users who rated everything, nothing, one item
