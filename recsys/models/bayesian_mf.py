@@ -26,7 +26,9 @@ BLOCK = 1 << 16  # pairs at a time: 128 MB of gathered factors at rank 128
 class BayesianMFSettings(Section):
     """Settings; the defaults were found on validation slices of the training part of ml-1m."""
 
-    embedding_size: int = Field(32, ge=1, description="factors of a user and of an item in a sample of the chain")
+    embedding_size: int = Field(
+        0, ge=0, description="factors of a user and an item in a sample; 0: a third of the ratings a row, 4 to 32"
+    )
     sweeps: int = Field(140, ge=2, description="samples drawn; the error of the mean falls with their number")
     burn_in: int = Field(20, ge=1, description="first samples left out: the chain has not settled yet")
     features: int = Field(512, ge=1, description="features of who rated what; fewer are quicker, more are noise")
@@ -82,6 +84,7 @@ class BayesianMF(Rater):
                 todo="lower the one or raise the other",
             )
         ratings = training_set.learned
+        settings = settings.model_copy(update={"embedding_size": settings.embedding_size or size_for(ratings)})
         check_memory(ratings, settings, context.compute)
         users, columns = _rated(ratings)
         with one_blas_thread():
@@ -136,6 +139,14 @@ class BayesianMF(Rater):
         )  # fmt: skip
         own = {name: arrays.pop(name) for name in ("items", "learned", "column_of")}
         return cls(**own, posterior=Posterior(**arrays, scale=scale))
+
+
+def size_for(ratings: csr_matrix) -> int:
+    """Factors for that many ratings: a third of the mean over users and items, 4 to 32.
+
+    That is 10 for 80% of ml-100k and 31 for 90% of ml-1m, the best of 8, 16 and 32 on validation slices of both.
+    """
+    return int(np.clip(ratings.nnz / sum(ratings.shape) / 3, 4, 32))
 
 
 def check_memory(ratings: csr_matrix, settings: BayesianMFSettings, compute: ComputeConfig) -> None:
