@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from recsys.config import ComputeConfig
 from recsys.errors import UsageError
 from recsys.models.base import FitContext
-from recsys.models.bayesian_mf import BayesianMF, BayesianMFSettings, size_for
+from recsys.models.bayesian_mf import BayesianMF, BayesianMFSettings, _without_empty, size_for
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.train.thresholds import expected_level
 
@@ -95,6 +95,14 @@ class TestLearning:
         assert size_for(csr_matrix(np.ones((30, 30)))) == 5
         assert size_for(csr_matrix(np.ones((2, 2)))) == 4
         assert size_for(csr_matrix(np.ones((400, 400)))) == 32
+
+    def test_empty_rows_and_columns_are_left_out_and_stored_zeros_are_not(self):
+        dense = np.array([[0, 7.0, 0, 2.0], [0, 0, 0, 0], [3.0, 0, 0, -1.0]])
+        matrix = csr_matrix(dense)
+        matrix.data[matrix.data == -1.0] = 0.0
+        kept = _without_empty(matrix, np.array([True, False, True]), np.array([True, True, False, True]))
+        assert kept.nnz == 4
+        assert_array_equal(kept.toarray(), [[0, 7, 2], [3, 0, 0]])
 
     def test_many_different_values_are_numbers(self):
         ratings = example_ratings()

@@ -100,17 +100,27 @@ def test_scores_are_the_products_and_biases():
     assert_allclose(scores, dense[given.nonzero()])
 
 
-def test_feature_weights_are_a_ridge_solve(monkeypatch):
+def test_a_prior_is_drawn_around_a_ridge_solve_and_the_rest(monkeypatch):
     rng = np.random.default_rng(1)
     users, _ = features_of(sparse_ratings(), size=20)
     rows, before = rng.normal(size=(30, 3)), Prior(np.array([0.1, 0.2, 0.3]), PRECISION, np.zeros((20, 3)), 0.7)
-    monkeypatch.setattr(gibbs, "normal", lambda n, precision, rng: np.zeros((n, len(precision))))
+    asked = []
+    # A single row of noise, which is the mean's, is 1; the noise of the weights is 0.
+    monkeypatch.setattr(gibbs, "normal", lambda n, precision, rng: np.full((n, 3), float(n == 1)))
+    monkeypatch.setattr(gibbs, "wishart", lambda scatter, freedom, rng: asked.append((scatter, freedom)) or PRECISION)
     drawn = draw_prior(rows, users, before, rng)
+
     x = users.vectors * users.values
-    expected = np.linalg.solve(x.T @ x + 0.7 * np.eye(len(users.values)), x.T @ (rows - before.mean))
-    assert_allclose(drawn.weights, expected, atol=1e-10)
-    assert_allclose(drawn.centres(users), drawn.mean + x @ expected, atol=1e-10)
-    assert_allclose(drawn.mean, 30 / 31 * (rows - x @ expected).mean(axis=0), atol=1e-10)
+    weights = np.linalg.solve(x.T @ x + 0.7 * np.eye(20), x.T @ (rows - before.mean))
+    assert_allclose(drawn.weights, weights, atol=1e-10)
+    rest = rows - x @ weights
+    mean = 30 / 31 * rest.mean(axis=0)
+    scatter = 0.4 * np.eye(3) + (rest - mean).T @ (rest - mean) + np.outer(mean, mean)
+    scatter += drawn.ridge * weights.T @ weights
+    assert_allclose(asked[0][0], scatter, atol=1e-9)
+    assert asked[0][1] == 4 + 30 + 20
+    assert_allclose(drawn.mean, mean + 1 / np.sqrt(31), atol=1e-10)
+    assert_allclose(drawn.centres(users), drawn.mean + x @ weights, atol=1e-10)
 
 
 def test_a_prior_is_learned_from_many_rows():
