@@ -4,7 +4,8 @@
 
 ml-1m: 90% to learn from, 10% to be predicted, drawn at random; seed s draws the split and is the fit's seed.
 ml-100k: the archive's own u1.base and u1.test; seed s is the fit's. Predictions are clipped to the scale. The test
-part is used for nothing but the figure: the settings are the defaults, found on validation slices of training parts.
+part is used for nothing but the figure; the settings are the models' defaults (docs/decisions.md says how those of
+bayesian_mf were chosen).
 """
 
 from __future__ import annotations
