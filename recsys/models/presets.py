@@ -32,7 +32,7 @@ _DOT = {
     "learning_rate": 1e-3, "final_rate": 1.0, "rows": "all",
 }  # fmt: skip
 _A = {**_DOT, "embedding_size": 50, "initializer": "he_normal", "table_reg": 1e-6, "batch": 64, "epochs": 5}
-_E = {**_DOT, "spare_rows": 1, "batch": 32, "epochs": 100, "patience": 100, "validation_fraction": 0.0}
+_E = {**_DOT, "spare_rows": 1, "batch": 64, "epochs": 100, "patience": 100, "validation_fraction": 0.0}
 
 
 def _tutorial_e(size: int) -> Preset:

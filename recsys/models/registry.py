@@ -25,6 +25,7 @@ RANKERS: Mapping[str, str] = {
 }
 RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
+    "bayesian_mf": "recsys.models.bayesian_mf:BayesianMF",
     "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
     "recommender_net": "recsys.models.recommender_net:RecommenderNet",
     "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",
