@@ -5,6 +5,7 @@ TensorFlow is imported when a model is fitted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from recsys.config import Section, Tunable
 from recsys.models.pairs import PairModel, PairSettings, in_span, with_table_reg
 
 if TYPE_CHECKING:
-    from recsys.train.pairs import Pairs
+    from recsys.train.pairs import Pairs, Rated
 
 
 class MatrixFactorisationSettings(PairSettings):
@@ -56,7 +57,7 @@ class MatrixFactorisation(PairModel):
 
     @classmethod
     def build(
-        cls, shape: tuple[int, int], rated: Pairs, settings: MatrixFactorisationSettings, seed: int
+        cls, shape: tuple[int, int], rated: Rated, settings: MatrixFactorisationSettings, seed: int
     ) -> tuple[Any, Any]:
         """The network, its biases at damped means or 0, and its losses."""
         from recsys.models.networks import Factors
@@ -153,41 +154,48 @@ class MatrixFactorisation(PairModel):
         return self.weights[f"{side}_bias/embeddings"][:, 0].astype(np.float64)[index]
 
 
-def span_of(rated: Pairs) -> tuple[float, float]:
+def span_of(rated: Rated) -> tuple[float, float]:
     """Lowest and highest rating learned from."""
-    return float(np.min(rated.rating)), float(np.max(rated.rating))
+    lowest, highest = zip(*((np.min(block.rating), np.max(block.rating)) for block in rated.blocks()), strict=True)
+    return float(min(lowest)), float(max(highest))
 
 
 def damped_means(
-    rated: Pairs, shape: tuple[int, int], damping: float
+    rated: Rated, shape: tuple[int, int], damping: float
 ) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
     """Overall mean, then user and item biases: sum of what the ones before leave / (count + damping)."""
-    overall = float(rated.rating.mean(dtype=np.float64))
+    overall = sum(float(block.rating.sum(dtype=np.float64)) for block in rated.blocks()) / len(rated)
 
-    def biases(index: NDArray[np.int32], rest: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-        return np.bincount(index, rest, size) / np.maximum(np.bincount(index, minlength=size) + damping, 1.0)
+    def biases(side: str, rest: Callable[[Pairs], NDArray[np.float64]]) -> NDArray[np.float64]:
+        size = shape[side == "item"]
+        total = sum(np.bincount(getattr(block, side), rest(block), size) for block in rated.blocks())
+        return np.asarray(total) / np.maximum(counts(rated, side, size) + damping, 1.0)
 
-    rest = rated.rating.astype(np.float64) - overall
-    item_bias = biases(rated.item, rest, shape[1])
-    user_bias = biases(rated.user, rest - item_bias[rated.item], shape[0])
+    item_bias = biases("item", lambda block: block.rating.astype(np.float64) - overall)
+    user_bias = biases("user", lambda block: block.rating.astype(np.float64) - overall - item_bias[block.item])
     return overall, user_bias.astype(np.float32), item_bias.astype(np.float32)
 
 
-def strength(index: NDArray[np.int32], size: int, settings: MatrixFactorisationSettings) -> NDArray[np.float32]:
+def counts(rated: Rated, side: str, size: int) -> NDArray[np.int64]:
+    """(size,) ratings of each row of the table of that side, `user` or `item`."""
+    return np.asarray(sum(np.bincount(getattr(block, side), minlength=size) for block in rated.blocks()))
+
+
+def strength(count: NDArray[np.int64], settings: MatrixFactorisationSettings) -> NDArray[np.float32]:
     """(size,) L2 of each row: reg * (count / mean count) ** -reg_power."""
-    count = np.maximum(np.bincount(index, minlength=size), 1)
-    return (settings.reg * (count * (size / len(index))) ** -settings.reg_power).astype(np.float32)
+    relative = np.maximum(count, 1) * (len(count) / count.sum())
+    return (settings.reg * relative**-settings.reg_power).astype(np.float32)
 
 
-def _losses(network: Any, rated: Pairs, shape: tuple[int, int], settings: MatrixFactorisationSettings) -> Any:
+def _losses(network: Any, rated: Rated, shape: tuple[int, int], settings: MatrixFactorisationSettings) -> Any:
     """The error, and the same plus the L2 of the rows that the batch touches."""
     from keras import ops
 
     from recsys.train.pairs import error_of
 
     error_between = error_of(settings.loss)
-    user_strength = ops.convert_to_tensor(strength(rated.user, shape[0], settings))
-    item_strength = ops.convert_to_tensor(strength(rated.item, shape[1], settings))
+    user_strength = ops.convert_to_tensor(strength(counts(rated, "user", shape[0]), settings))
+    item_strength = ops.convert_to_tensor(strength(counts(rated, "item", shape[1]), settings))
 
     def losses(user: Any, item: Any, rating: Any) -> tuple[Any, Any]:
         parts = user_row, item_row, user_bias, item_bias = network.rows(user, item)

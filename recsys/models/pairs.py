@@ -17,13 +17,12 @@ from recsys.config import ComputeConfig, Tunable
 from recsys.models.base import Embeddings, FitContext, Histories, TopN, check_bounds, load_arrays, save_arrays
 from recsys.models.by_rating import RanksByRating
 from recsys.models.keras_backend import load_keras, start_training
-from recsys.prepare.means import rows_of
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
 from recsys.train.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from recsys.train.pairs import Pairs
+    from recsys.train.pairs import Rated
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -78,7 +77,7 @@ class PairModel(RanksByRating):
 
     @classmethod
     @abstractmethod
-    def build(cls, shape: tuple[int, int], rated: Pairs, settings: Any, seed: int) -> tuple[Any, Any]:
+    def build(cls, shape: tuple[int, int], rated: Rated, settings: Any, seed: int) -> tuple[Any, Any]:
         """The network for (rows of users, rows of items), and its losses.
 
         Args:
@@ -105,23 +104,23 @@ class PairModel(RanksByRating):
             UsageError: the loss is no longer finite.
         """
         start_training(context.seed, context.compute)
-        from recsys.train.pairs import train_pairs, validation_slice  # imports TensorFlow
+        from recsys.train.pairs import split_pairs, train_pairs  # imports TensorFlow
 
         shape, rows = table_rows(training_set, settings)
-        rated = rated_pairs(training_set, rows)
-        held_back = validation_slice(len(rated), 0.0 if found else settings.validation_fraction, context.seed)
-        network, losses = cls.build(shape, rated.where(~held_back), settings, context.seed)
-        trained = train_pairs(
-            network, rated.where(~held_back), losses, settings,
-            epochs=found["epochs"] if found else settings.epochs, seed=context.seed, watched=rated.where(held_back),
-            noise=network.noise_shapes, checkpoints=context.checkpoints,
-        )  # fmt: skip
-        learned_row = np.bincount(rated.item, minlength=shape[1]) > 0
-        row_of = np.where((rows >= 0) & learned_row[rows], rows, np.int32(-1))
-        trained_with = {**settings.model_dump(), "mean_count": np.count_nonzero(~held_back) / training_set.n_users}
+        ratings, row_of_column = training_set.learned, rows[training_set.items]
+        slice_of = 0.0 if found else settings.validation_fraction
+        memory, folder = context.compute.memory_mib, context.checkpoints
+        with split_pairs(ratings, row_of_column, slice_of, context.seed, memory, folder) as (rated, watched):
+            network, losses = cls.build(shape, rated, settings, context.seed)
+            trained = train_pairs(
+                network, rated, losses, settings,
+                epochs=found["epochs"] if found else settings.epochs, seed=context.seed, watched=watched,
+                noise=network.noise_shapes, checkpoints=context.checkpoints,
+            )  # fmt: skip
+            trained_with = {**settings.model_dump(), "mean_count": len(rated) / training_set.n_users}
         return cls(
-            training_set.items, row_of, training_set.trained, weights_of(network), network.settings, trained_with,
-            trained.best_epoch, trained.history,
+            training_set.items, learned_rows(training_set, rows), training_set.trained, weights_of(network),
+            network.settings, trained_with, trained.best_epoch, trained.history,
         )  # fmt: skip
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -217,12 +216,11 @@ def table_rows(training_set: TrainingSet, settings: PairSettings) -> tuple[tuple
     return (training_set.n_users + settings.spare_rows, n_item_rows + settings.spare_rows), rows
 
 
-def rated_pairs(training_set: TrainingSet, rows: NDArray[np.int32]) -> Pairs:
-    """The ratings learned from, with the table's row of each item."""
-    from recsys.train.pairs import Pairs
-
-    ratings = training_set.learned
-    return Pairs(rows_of(ratings).astype(np.int32), rows[training_set.items[ratings.indices]], ratings.data)
+def learned_rows(training_set: TrainingSet, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(n_items,) the row of each item_index with a rating that was learned from, -1 for the others."""
+    count = np.bincount(training_set.learned.indices, minlength=len(training_set.items))
+    column = training_set.column_of
+    return np.where((column >= 0) & (count[column] > 0), rows, np.int32(-1))
 
 
 def weights_of(network: Any) -> Weights:

@@ -15,7 +15,7 @@ from recsys.models.matrix_factorisation import span_of
 from recsys.models.pairs import PairModel, PairSettings, in_span, with_table_reg
 
 if TYPE_CHECKING:
-    from recsys.train.pairs import Pairs
+    from recsys.train.pairs import Rated
 
 
 class RecommenderNetSettings(PairSettings):
@@ -50,7 +50,7 @@ class RecommenderNet(PairModel):
 
     @classmethod
     def build(
-        cls, shape: tuple[int, int], rated: Pairs, settings: RecommenderNetSettings, seed: int
+        cls, shape: tuple[int, int], rated: Rated, settings: RecommenderNetSettings, seed: int
     ) -> tuple[Any, Any]:
         """The network and its losses."""
         from recsys.models import networks

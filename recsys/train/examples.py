@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -67,29 +67,27 @@ class ParquetShards:
 
 
 def write_shards(
-    folder: Path, names: Sequence[str], columns: Columns, rows: int, seed: int, block: int = 1 << 22
+    folder: Path, names: Sequence[str], blocks: Iterable[Columns], n_shards: int, seed: int
 ) -> ParquetShards:
-    """Spread examples over shards at random, reading the columns (they may be memory-mapped) block by block.
+    """Spread examples over shards at random, a block of them in memory at a time.
 
     Args:
         folder: made here; must not exist.
-        columns: equally long, one a name.
-        rows: about how many examples a shard shall hold.
-        block: examples read at a time.
+        names: of the columns.
+        blocks: columns of equal length, one a name; at least one block.
     """
     folder.mkdir(parents=True)
-    n = len(columns[0])
-    n_shards = max(1, round(n / rows))
-    schema = pa.schema([(name, pa.from_numpy_dtype(column.dtype)) for name, column in zip(names, columns, strict=True)])
-    files = [pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", schema) for shard in range(n_shards)]
     draw = np.random.default_rng(seed)
+    files: list[pq.ParquetWriter] = []
     try:
-        for start in range(0, n, block):
-            read = [np.asarray(column[start : start + block]) for column in columns]
-            shard = draw.integers(0, n_shards, len(read[0]))
+        for columns in blocks:
+            shard = draw.integers(0, n_shards, len(columns[0]))
+            table = pa.table(list(columns), names=list(names))
+            if not files:
+                paths = (folder / f"part-{number:05d}.parquet" for number in range(n_shards))
+                files = [pq.ParquetWriter(path, table.schema) for path in paths]
             for number, file in enumerate(files):
-                mine = shard == number
-                file.write_table(pa.table([pa.array(column[mine]) for column in read], schema=schema))
+                file.write_table(table.filter(pa.array(shard == number)))
     finally:
         for file in files:
             file.close()

@@ -14,7 +14,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
+from recsys.config import ComputeConfig
 from recsys.errors import UsageError
+from recsys.models.base import FitContext
+from recsys.models.keras_backend import load_keras
 from recsys.models.matrix_factorisation import MatrixFactorisation, MatrixFactorisationSettings
 from recsys.models.means import MeansOnly, MeansSettings
 
@@ -91,6 +94,30 @@ class TestLearning:
         known = (user >= 0) & (item >= 0) & training_set.trained[user] & (training_set.column_of[item] >= 0)
         assert_array_equal(np.isnan(model.predict(user, item)), ~known)
         assert 0 < known.sum() < len(known)
+
+
+class TestStreaming:
+    """Ratings that do not fit in memory come from shards; the model learns as well, and the same each time."""
+
+    @pytest.fixture(autouse=True)
+    def _little_memory(self, monkeypatch):
+        load_keras()
+        from recsys.train import pairs
+
+        monkeypatch.setattr(pairs, "EXAMPLE_BYTES", 5 << 10)  # 1,800 ratings are a quarter of 36 MiB
+        monkeypatch.setattr(pairs, "BLOCK", 500)
+
+    def test_it_learns_as_from_memory(self, learned, tmp_path, caplog):
+        full, shown, training_set, settings, model = learned
+        context = FitContext(CONTEXT.seed, ComputeConfig(threads=2, memory_mib=36), tmp_path / "state")
+        with caplog.at_level("INFO", "recsys"):
+            streamed = [MatrixFactorisation.fit(training_set, settings, context) for _ in range(2)]
+        assert "streamed from 2 shards" in caplog.text
+        assert rmse(streamed[0], full, ~shown) < rmse(model, full, ~shown) + 0.05
+        assert len(streamed[0].history()) == len(streamed[1].history()) > 1
+        for name, values in streamed[0].weights.items():
+            assert values.tobytes() == streamed[1].weights[name].tobytes()
+        assert list((tmp_path / "state").iterdir()) == []  # the shards are gone
 
 
 class TestDivergence:

@@ -23,14 +23,20 @@ def columns_of(n, seed=0):
     return user, item, (1 + (user % 3) + (item % 2)).astype(np.float32)
 
 
+def blocks_of(columns, size):
+    for start in range(0, len(columns[0]), size):
+        yield tuple(column[start : start + size] for column in columns)
+
+
 @settings(deadline=None, max_examples=25)
-@given(n=st.integers(1, 300), rows=st.integers(1, 200), block=st.integers(1, 120), seed=st.integers(0, 99))
-def test_every_example_stands_in_one_shard(tmp_path_factory, n, rows, block, seed):
+@given(n=st.integers(1, 300), n_shards=st.integers(1, 9), block=st.integers(1, 120), seed=st.integers(0, 99))
+def test_every_example_stands_in_one_shard(tmp_path_factory, n, n_shards, block, seed):
     columns = columns_of(n, seed)
-    shards = write_shards(tmp_path_factory.mktemp("shards") / "s", NAMES, columns, rows, seed, block)
-    assert len(shards.sizes) == max(1, round(n / rows))
+    folder = tmp_path_factory.mktemp("shards") / "s"
+    shards = write_shards(folder, NAMES, blocks_of(columns, block), n_shards, seed)
+    assert len(shards.sizes) == n_shards
     assert sum(shards.sizes) == n
-    read = [np.concatenate(parts) for parts in zip(*(shards.part(k) for k in range(len(shards.sizes))), strict=True)]
+    read = [np.concatenate(parts) for parts in zip(*(shards.part(k) for k in range(n_shards)), strict=True)]
     for one, other in zip(read, columns, strict=True):
         assert one.dtype == other.dtype
     assert sorted(zip(*read, strict=True)) == sorted(zip(*columns, strict=True))
@@ -49,7 +55,7 @@ def train(examples, epochs=12):
 
 def test_from_shards_it_learns_as_from_memory(tmp_path):
     columns = columns_of(2000)
-    shards = write_shards(tmp_path / "s", NAMES, columns, 300, seed=1)
+    shards = write_shards(tmp_path / "s", NAMES, [columns], 7, seed=1)
     assert len(shards.sizes) == 7
     memory, streamed = train(InMemory(columns))[1].history, train(shards)[1].history
     assert memory[-1]["loss"] < 0.1
@@ -57,7 +63,7 @@ def test_from_shards_it_learns_as_from_memory(tmp_path):
 
 
 def test_the_same_shards_give_the_same_weights(tmp_path):
-    shards = write_shards(tmp_path / "s", NAMES, columns_of(500), 200, seed=1)
+    shards = write_shards(tmp_path / "s", NAMES, [columns_of(500)], 3, seed=1)
     for one, other in zip(train(shards, 2)[0].get_weights(), train(shards, 2)[0].get_weights(), strict=True):
         assert one.tobytes() == other.tobytes()
 
@@ -71,4 +77,4 @@ def test_a_list_of_arrays_is_one_part():
 
 def test_a_folder_that_is_there_is_not_written_into(tmp_path):
     with pytest.raises(FileExistsError):
-        write_shards(tmp_path, NAMES, columns_of(10), 5, seed=1)
+        write_shards(tmp_path, NAMES, [columns_of(10)], 2, seed=1)
