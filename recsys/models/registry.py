@@ -94,19 +94,17 @@ def check_models(config: RunConfig) -> None:
 
 
 def describe_all() -> list[dict[str, str]]:
-    """name, kind and a line about each model."""
-    found = [("ranker", name, RANKERS) for name in _names(RANKERS)] + [
-        ("rater", name, RATERS) for name in _names(RATERS)
-    ]
-    return [{"name": name, "kind": kind, "about": _about(name, known, kind)} for kind, name, known in found]
+    """name, kind (`ranker`, `rater` or both, with a comma) and a line about each model."""
+    names = dict.fromkeys([*_names(RANKERS), *_names(RATERS)])
+    return [{"name": name, "kind": ", ".join(roles_of(name)), "about": _about(name)} for name in names]
 
 
 def _names(known: Mapping[str, str]) -> list[str]:
     return [*known, *(preset for preset, preset_of in PRESETS.items() if preset_of.model in known)]
 
 
-def _about(name: str, known: Mapping[str, str], kind: str) -> str:
-    return PRESETS[name].about if name in PRESETS else _find(name, known, kind).summary
+def _about(name: str) -> str:
+    return PRESETS[name].about if name in PRESETS else _find(name, {**RANKERS, **RATERS}, "model").summary
 
 
 def _find(name: str, known: Mapping[str, str], what: str) -> type[Model]:

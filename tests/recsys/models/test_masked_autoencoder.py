@@ -125,6 +125,16 @@ class TestNewUsers:
         assert_array_equal(np.isnan(predicted), [[False, True]])
 
 
+def test_the_saved_encoder_and_decoder_can_be_used_apart(learned, tmp_path):
+    *_, training_set, model = learned
+    model.save(tmp_path, "ids")
+    network = keras.saving.load_model(tmp_path / "model.keras")
+    preferences = training_set.preferences.toarray()[:5]
+    codes = np.asarray(network.encoder(preferences))
+    assert_allclose(codes, model.codes[:5], rtol=1e-4, atol=1e-5)
+    assert_allclose(np.asarray(network.decoder(codes)), model.decode(codes), rtol=1e-4, atol=1e-5)
+
+
 def test_rows_that_do_not_fit_are_refused_before_the_work():
     context = FitContext(seed=1, compute=ComputeConfig(memory_mib=1))
     training_set = training_set_of(np.ones((400, 400)))
