@@ -35,8 +35,8 @@ from recsys.score.linear import largest_of_rows
 
 log = logging.getLogger("recsys")
 
-# One float64 matrix, factorised and inverted in place, and the float32 weights: 8 + 4 bytes an entry.
-COPIES = 1.5
+# One float64 matrix: factorised, inverted and made the float32 weights in place. Tiles and rows of it are small.
+COPIES = 1.0
 USERS_A_COLUMN = 2  # with fewer than half as many users as items, solving by users is the cheaper way
 TILE = 512
 
@@ -190,12 +190,35 @@ def weights_by_items(upper: Matrix, penalty: Vector, threads: int) -> NDArray[np
         inverse, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
     if failed:
         raise UsageError("edlae's matrix is singular.", expected="edlae.reg above 0", todo="raise models.edlae.reg")
-    inverse = inverse.T
+    if not np.shares_memory(inverse, upper):  # LAPACK may give a copy back
+        upper[:] = inverse.T
+    del factor, inverse
+    return _weights_in_place(upper, threads)
 
-    def block(rows: slice, columns: slice) -> Matrix:
-        return -inverse[rows, columns]
 
-    return _weights(block, inverse.diagonal().copy(), threads)
+def _weights_in_place(upper: Matrix, threads: int) -> NDArray[np.float32]:
+    """B in the memory of C, of which the upper triangle is given; half of that memory is given back.
+
+    The float32 row r ends at byte 4 n (r + 1) and the float64 rows after it begin there or later: none is overwritten
+    before it is read.
+    """
+    n, diagonal = len(upper), upper.diagonal().copy()
+
+    def mirror(rows: slice, columns: slice) -> None:
+        tile = upper[rows, columns]
+        upper[columns, rows] = np.triu(tile).T + np.triu(tile, 1) if rows == columns else tile.T
+
+    over_tiles(mirror, n, TILE, threads)
+    packed = upper.reshape(-1).view(np.float32)
+    for start in range(0, n, TILE):
+        rows = upper[start : start + TILE]
+        packed[start * n : start * n + rows.size] = (-rows / diagonal).astype(np.float32).reshape(-1)
+    del packed, rows
+    if upper.flags.owndata:
+        upper.resize((n * n + 1) // 2, refcheck=False)  # no view of it is left here
+    weights = upper.reshape(-1).view(np.float32)[: n * n].reshape(n, n)
+    np.fill_diagonal(weights, 0.0)
+    return weights
 
 
 def weights_by_users(rows: csr_matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:
