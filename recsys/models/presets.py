@@ -29,7 +29,7 @@ class Preset:
 # A plain dot product as Keras' Embedding layers make it: uniform start, no biases, no regularisation, constant rate.
 _DOT = {
     "biases": False, "start": "zero", "reg": 0.0, "bias_reg": 0.0, "initializer": "uniform", "init_scale": 0.05,
-    "learning_rate": 1e-3, "final_rate": 1.0, "rows": "all",
+    "learning_rate": 1e-3, "final_rate": 1.0, "rows": "all", "updates": "dense",
 }  # fmt: skip
 _A = {**_DOT, "embedding_size": 50, "initializer": "he_normal", "table_reg": 1e-6, "batch": 64, "epochs": 5}
 _E = {**_DOT, "spare_rows": 1, "batch": 64, "epochs": 100, "patience": 100, "validation_fraction": 0.0}

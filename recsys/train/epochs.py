@@ -23,6 +23,7 @@ from recsys.errors import UsageError
 from recsys.progress import track
 from recsys.train.checkpoint import Checkpoints, State
 from recsys.train.examples import Examples, InMemory
+from recsys.train.lazy_adam import LazyAdam
 
 log = logging.getLogger("recsys")
 
@@ -42,6 +43,7 @@ class Schedule:
         learning_rate: at the first step; it falls on a line to `final_rate` times that at the last step of `horizon`.
         horizon: epochs over which the rate falls; more than `epochs` when a shorter training is repeated.
         optimizer: Keras' name of it.
+        lazy: with adam, update only the rows of a table that a step gathers; see `LazyAdam`.
     """
 
     epochs: int
@@ -51,6 +53,7 @@ class Schedule:
     final_rate: float
     horizon: int
     optimizer: str = "adam"
+    lazy: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,8 @@ def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
     rate = keras.optimizers.schedules.PolynomialDecay(
         schedule.learning_rate, schedule.horizon * steps, schedule.learning_rate * schedule.final_rate
     )
+    if schedule.lazy and schedule.optimizer == "adam":
+        return LazyAdam(rate)
     return keras.optimizers.get({"class_name": schedule.optimizer, "config": {"learning_rate": rate}})
 
 
@@ -189,16 +194,29 @@ def _compiled_pass(
 ) -> Callable[..., Any]:
     weights = model.trainable_variables
 
-    # XLA fuses the update of the tables into one pass over them; on two cores that halves the time of a step.
-    # The loop is written out: AutoGraph, which rewrites Python loops, depends on the version of Python.
-    @tf.function(jit_compile=True, autograph=False)
-    def step(take: Any, draws: list[Any], *columns: Any) -> Any:
+    def gradients(take: Any, draws: list[Any], *columns: Any) -> Any:
         rows = [tf.gather(column, take) for column in columns]
         with tf.GradientTape() as tape:
             minimised, reported = losses(*rows, *draws)
-        gradients = tape.gradient(minimised, [weight.value for weight in weights])
-        optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], weights)
+        return reported, tape.gradient(minimised, [weight.value for weight in weights])
+
+    # XLA fuses the update of the tables into one pass over them; on two cores that halves the time of a step.
+    # The loop is written out: AutoGraph, which rewrites Python loops, depends on the version of Python.
+    @tf.function(jit_compile=True, autograph=False)
+    def dense_step(take: Any, draws: list[Any], *columns: Any) -> Any:
+        reported, found = gradients(take, draws, *columns)
+        optimizer.apply([tf.convert_to_tensor(gradient) for gradient in found], weights)
         return reported
+
+    compiled_gradients = tf.function(gradients, jit_compile=True, autograph=False)
+
+    @tf.function(autograph=False)
+    def lazy_step(take: Any, draws: list[Any], *columns: Any) -> Any:
+        reported, found = compiled_gradients(take, draws, *columns)
+        optimizer.apply(found, weights)
+        return reported
+
+    step = lazy_step if isinstance(optimizer, LazyAdam) else dense_step
 
     @tf.function(autograph=False)
     def run(order: Any, key: Any, *columns: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -21,12 +21,15 @@ from recsys.compute import MIB
 from recsys.prepare.means import rows_of
 from recsys.train.epochs import Losses, Schedule, Trained, train_epochs
 from recsys.train.examples import Examples, InMemory, ParquetShards, write_shards
-from recsys.train.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from recsys.models.pairs import PairSettings
 
 log = logging.getLogger("recsys")
 
 EXAMPLE_BYTES = 48  # of a rating while it is trained on: the pair, its copy without the slice, its tensor, its shuffle
 BLOCK = 1 << 22  # ratings read at a time
+LAZY_COST = 3  # a row that is gathered, summed and scattered costs as much as three that are passed over
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ def train_pairs(
     model: keras.Model,
     rated: Rated,
     losses: Losses,
-    settings: TrainingSettings,
+    settings: PairSettings,
     *,
     epochs: int,
     seed: int,
@@ -143,19 +146,30 @@ def train_pairs(
         noise: from the number of examples a step to `train_epochs`' noise.
         watched: pairs whose error decides which epoch is the best; None or empty trains all epochs.
     """
+    batch = settings.batch or batch_for(len(rated))
     schedule = Schedule(
         epochs=epochs,
         patience=settings.patience,
-        batch=settings.batch or batch_for(len(rated)),
+        batch=batch,
         learning_rate=settings.learning_rate,
         final_rate=settings.final_rate,
         horizon=settings.epochs,
         optimizer=settings.optimizer,
+        lazy=is_lazy(model, settings, batch),
     )
     validate = validation(model, watched, settings.loss) if watched is not None and len(watched) else None
     return train_epochs(
         model, rated.examples, losses, schedule, seed, validate, noise=noise(schedule.batch), checkpoints=checkpoints
     )
+
+
+def is_lazy(model: keras.Model, settings: PairSettings, batch: int) -> bool:
+    """Whether only gathered rows are updated: as set, or where that is the cheaper way and the loss names no others."""
+    if settings.updates != "auto":
+        return settings.updates == "lazy"
+    tables = [weight for weight in model.trainable_variables if weight.path.endswith("embeddings")]
+    pays = sum(table.shape[0] for table in tables) > LAZY_COST * batch * len(tables)
+    return pays and settings.optimizer == "adam" and settings.table_reg == 0
 
 
 def error_of(loss: str) -> Callable[[Any, Any], Any]:
