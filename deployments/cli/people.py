@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.console import result, show_progress, table
-from deployments.cli.options import Json, RunDate, Set, Store, parse_columns, store_folder
+from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, store_folder
 from deployments.cli.run import parse_date
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def recommend(
     ],
     out: Annotated[Path | None, typer.Option(help="Parquet file to write, with the columns of recommendations")] = None,
     top_n: Annotated[int | None, typer.Option(help="length of a list; unset: as long as the run's")] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="user=NAME,item=NAME,rating=NAME,timestamp=NAME of the file")
-    ] = None,
+    columns: Columns = None,
     run_date: RunDate = None,
     store: Store = None,
     assignments: Set = None,

@@ -93,7 +93,7 @@ def _first_line(path: Path) -> str:
 
 def _split(path: Path, line: str) -> Header:
     delimiter = next((delimiter for delimiter in DELIMITERS if delimiter in line), None)
-    if delimiter == "," and all(map(is_number, line.split(";"))):  # 1;2;3,5
+    if delimiter == "," and ";" in line and all(map(is_number, line.split(";"))):  # 1;2;3,5
         delimiter = ";"
     if delimiter is None:
         raise _refused(path, f"one column in the line {line[:80]!r}")

@@ -36,16 +36,20 @@ def wait_until(process: subprocess.Popen[bytes], reached) -> None:
         time.sleep(0.005)
 
 
+def _lists_of_a_rater(record) -> bool:
+    return record["role"] == "ranker" and record["model"] == "biased_mf"
+
+
 def test_the_figures_are_those_of_the_night(cli, tmp_path) -> None:
     cli("run", "--store", tmp_path / "night", *SMALL)
     run = next((tmp_path / "night").glob("runs/*/*"))
     night = json.loads((run / "evaluation.json").read_text())
     said = cli("compare", "--store", tmp_path, "--models", "edlae,biased_mf", *SMALL, "--json").json
-    found = {record["model"]: record["metrics"] for record in said["models"]}
+    found = {record["model"]: record["metrics"] for record in said["models"] if not _lists_of_a_rater(record)}
     assert found["edlae"] | found["biased_mf"] == night["metrics"]
     assert {name: found[name] for name in ("popular", "means")} == night["baselines"]
     assert said["input"]["held_out"] == night["protocol"]["held_out_ratings"]
-    assert pq.read_table(said["file"]).num_rows == 4
+    assert pq.read_table(said["file"]).num_rows == 5  # biased_mf is measured as a ranker too
     assert all(record["peak_memory_mib"] > 50 for record in said["models"])
 
 

@@ -148,7 +148,7 @@ def test_an_item_that_is_not_one_item(cli, demo, text, said) -> None:
     for command in (("similar",), ("show", "item")):
         told = cli(*command, text, "--store", demo, "--json", code=2)
         assert said in told.err
-        assert told.out == ""
+        assert (told.json["status"], told.json["exit_code"]) == ("refused", 2)
 
 
 def test_nothing_is_published(cli, tmp_path) -> None:

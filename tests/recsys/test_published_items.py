@@ -132,7 +132,9 @@ class TestSimilar:
         shutil.rmtree(own.run.folder / "similar_items")
         (own.run.folder / "item_embeddings").mkdir()
         table = pa.table({"item_id": list(vectors), "embedding": list(vectors.values())}, schema=schema)
-        pq.write_table(table, own.run.folder / "item_embeddings" / "part-00000.parquet")
+        file = own.run.folder / "item_embeddings" / "part-00000.parquet"
+        pq.write_table(table, file)
+        own.run.manifest["files"].append({"path": "item_embeddings/part-00000.parquet", "bytes": file.stat().st_size})
 
         class Silent:
             name, items = "silent", np.arange(5, dtype=np.int32)
