@@ -101,6 +101,7 @@ def test_a_killed_search_goes_on_to_the_same_end(cli, no_server_env, tmp_path) -
     assert night.json["config"]["models"]["edlae"] == found["settings"]
 
 
+@pytest.mark.slow  # two whole searches; their parts are tested in tests/recsys/tune
 def test_a_rater_is_tuned_by_rmse_alike_in_one_call_or_two(cli, tmp_path) -> None:
     asked = ("tune", "biased_mf", *SMALL, "--set", "models.biased_mf.damping=5")
     one = cli(*asked, "--store", tmp_path / "one", "--trials", 2, "--json").json
