@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,23 +79,24 @@ class _PartWriter:
             self.writer = None
 
 
-def write_file(table: pa.Table, out: Path, metadata: Mapping[str, str]) -> None:
-    """Write one file of a person's own choice; it appears whole or not at all.
+def write_file(table: pa.Table, out: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write one file of a person's own choice; it appears whole or not at all, what stood there stays until then.
 
     Raises:
         UsageError: it cannot be written.
     """
-    fresh = out.with_name(f".{out.name}.new")
+    fresh = out.parent / f".{out.name}.new"
+    described = table.replace_schema_metadata(dict(metadata or {}))
     try:
-        pq.write_table(
-            table.replace_schema_metadata(dict(metadata)), fresh, compression="zstd", row_group_size=ROW_GROUP_ROWS
-        )
+        pq.write_table(described, fresh, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         fresh.replace(out)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise UsageError(
             f"{out} cannot be written.",
-            expected="a file in a folder this user may write to",
+            expected="a file in a folder that is there and that this user may write to",
             found=str(error),
             todo="choose another with --out",
         ) from error
+    finally:
+        with suppress(OSError):  # the first failure is the one to tell
+            fresh.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from recsys import tables
 from recsys.download.columns import pairs_format
 from recsys.errors import RecsysError, UsageError, sample
-from recsys.models.base import Rater
-from recsys.models.registry import rater
+from recsys.models import registry
+from recsys.models.base import Ranker, Rater
+from recsys.parquet import write_file
 from recsys.prepare.prepared import Prepared
 from recsys.publish.damage import Damage, DamagedRun, damaged_run, find_damage, find_damage_by_size
 from recsys.publish.manifest import is_sealed
@@ -163,7 +164,7 @@ class PublishedRun:
 
         An id that is missing or not of the run's type is null too, and its row stays where it was.
         """
-        ids, model = self.prepared.ids, self._rater()
+        ids, model = self.prepared.ids, self.rater()
         schema = tables.predictions(ids.user_ids.type, ids.item_ids.type)
         typed = [_as_type(pairs[name], schema.field(name).type) for name in ("user_id", "item_id")]
         lowest, highest = np.array(self.prepared.scale, dtype=np.float32)
@@ -190,12 +191,18 @@ class PublishedRun:
         file_bytes(pairs)  # a file that is not there is another failure than one that is no table
         predicted = self.predict(read_pairs(pairs, pairs_format(pairs, columns or {})))
         _warn_of_no_ids(predicted)
-        _write_whole(predicted, out)
+        write_file(predicted, out)
         return predicted
 
-    def _rater(self) -> Rater:
+    def ranker(self) -> Ranker:
+        """The model that made the run's lists."""
+        name = self.manifest["config"]["train"]["ranker"]
+        return registry.ranker(name).load(self.folder / "model" / "ranker", self.prepared.ids.sha256)
+
+    def rater(self) -> Rater:
+        """The model behind the run's predicted ratings."""
         name = self.manifest["config"]["train"]["rater"]
-        return rater(name).load(self.folder / "model" / "rater", self.prepared.ids.sha256)
+        return registry.rater(name).load(self.folder / "model" / "rater", self.prepared.ids.sha256)
 
     def verify(self) -> int:
         """Compare every file with the manifest; returns the number of files.
@@ -301,21 +308,3 @@ def _warn_of_no_ids(predicted: pa.Table) -> None:
                 name,
                 predicted[name].type,
             )
-
-
-def _write_whole(table: pa.Table, out: Path) -> None:
-    """Write a Parquet file that appears whole or not at all; one that stood there stays until then."""
-    fresh = out.parent / f".{out.name}.new"
-    try:
-        pq.write_table(table, fresh, compression="zstd")
-        fresh.replace(out)
-    except OSError as error:
-        raise UsageError(
-            f"{out} cannot be written.",
-            expected="a file in a folder that is there and that this user may write to",
-            found=str(error),
-            todo="choose another with --out",
-        ) from error
-    finally:
-        with suppress(OSError):  # the first failure is the one to tell
-            fresh.unlink(missing_ok=True)

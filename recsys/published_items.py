@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from recsys.errors import UsageError
 from recsys.prepare.training_set import TrainingSet
 from recsys.published import PublishedRun
-from recsys.recommend import published_ranker
 
 MOST_NAMED = 8  # titles in a message, which is read on one screen
 
@@ -123,7 +122,7 @@ class PublishedItems:
 
     def _row(self, item_id: Any) -> Neighbours:
         """Every other item that the model knows."""
-        ranker = published_ranker(self.run)
+        ranker = self.run.ranker()
         column = np.flatnonzero(ranker.items == self._index(item_id))
         row = ranker.similarity(int(column[0])) if len(column) else None
         if row is None and len(column) and not (self.run.folder / "item_embeddings").is_dir():

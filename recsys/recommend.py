@@ -19,8 +19,6 @@ from recsys.config import ComputeConfig, DownloadConfig, InputConfig, ScoreConfi
 from recsys.download.own import take_own
 from recsys.errors import sample
 from recsys.identifiers import UNKNOWN, IdMap
-from recsys.models import registry
-from recsys.models.base import Ranker, Rater
 from recsys.parquet import write_file
 from recsys.prepare.training_set import TrainingSet
 from recsys.published import PublishedRun
@@ -97,18 +95,6 @@ def recommend(
     return fold_in
 
 
-def published_ranker(run: PublishedRun) -> Ranker:
-    """The ranker that made the run's lists."""
-    name = run.manifest["config"]["train"]["ranker"]
-    return registry.ranker(name).load(run.folder / "model" / "ranker", run.prepared.ids.sha256)
-
-
-def published_rater(run: PublishedRun) -> Rater:
-    """The rater behind the run's predicted ratings."""
-    name = run.manifest["config"]["train"]["rater"]
-    return registry.rater(name).load(run.folder / "model" / "rater", run.prepared.ids.sha256)
-
-
 def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig) -> Ratings:
     """The valid ratings. A table is checked as a file of it would be; copies of remote files are gone afterwards."""
     with TemporaryDirectory(prefix="recsys-") as folder:
@@ -123,7 +109,7 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
 
 
 def _scorer(run: PublishedRun, ratings: Ratings, n: int, compute: ComputeConfig) -> Scorer:
-    ranker, rater = published_ranker(run), published_rater(run)
+    ranker, rater = run.ranker(), run.rater()
     training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
     return Scorer(
         training_set, _seen(run, ratings), ranker, rater, run.prepared.scale, n, compute,

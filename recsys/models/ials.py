@@ -16,13 +16,14 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.sparse import csr_matrix, eye_array
+from scipy.sparse import csr_matrix
 
 from recsys.compute import MIB, compiled, one_blas_thread, over_ranges, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
 from recsys.models.base import Embeddings, FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
 from recsys.prepare.training_set import TrainingSet
+from recsys.score.cosine import nearest_by_cosine
 from recsys.score.factors import factor_scores, factor_top_n
 
 Factors = NDArray[np.float64]
@@ -132,10 +133,7 @@ class Ials(Ranker):
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """The largest cosines of item vectors."""
-        length = np.sqrt(np.einsum("nk,nk->n", self.item_factors, self.item_factors, dtype=np.float64))
-        unit = (self.item_factors / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
-        itself = csr_matrix(eye_array(len(unit), format="csr"))
-        return TopN(*factor_top_n(unit, unit, itself, n, thread_count(compute)))
+        return TopN(*nearest_by_cosine(self.item_factors, self.items_learned, n, thread_count(compute)))
 
     def embeddings(self) -> Embeddings:
         """The factors."""

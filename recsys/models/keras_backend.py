@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recsys.compute import thread_count
 from recsys.config import ComputeConfig
@@ -17,6 +22,35 @@ def load_keras() -> Any:
     import keras
 
     return keras
+
+
+def save_network(folder: Path, name: str, settings: Mapping[str, Any], weights: Mapping[str, NDArray]) -> None:
+    """Write a class of `recsys.models.networks` with its weights to `model.keras`.
+
+    Args:
+        settings: the constructor's arguments.
+        weights: in Keras' order.
+    """
+    load_keras()
+    from recsys.models import networks
+
+    network = getattr(networks, name)(**settings)
+    network.set_weights(list(weights.values()))
+    network.save(folder / "model.keras")
+
+
+def load_network(folder: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    """Weights by path, in Keras' order, and the constructor's arguments, from `model.keras`."""
+    keras = load_keras()
+    from recsys.models import networks  # noqa: F401  (registers the classes with Keras)
+
+    network = keras.saving.load_model(folder / "model.keras", compile=False)
+    return weights_of(network), network.settings
+
+
+def weights_of(network: Any) -> dict[str, NDArray]:
+    """The network's weights by path, in the order in which Keras sets them."""
+    return {variable.path: np.asarray(variable) for variable in network.weights}
 
 
 def start_training(seed: int, compute: ComputeConfig) -> None:

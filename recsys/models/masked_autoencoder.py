@@ -29,8 +29,7 @@ from recsys.models.base import (
     load_arrays,
     save_arrays,
 )
-from recsys.models.keras_backend import load_keras, start_training
-from recsys.models.pairs import weights_of
+from recsys.models.keras_backend import load_keras, load_network, save_network, start_training, weights_of
 from recsys.prepare.means import Means, rows_of
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
@@ -271,12 +270,7 @@ class MaskedAutoencoder(Ranker, Rater):
         return self.epochs
 
     def _save_state(self, folder: Path) -> dict[str, Any]:
-        load_keras()
-        from recsys.models.networks import Autoencoder
-
-        network = Autoencoder(**self.record)
-        network.set_weights(list(self.weights.values()))
-        network.save(folder / "model.keras")
+        save_network(folder, "Autoencoder", self.record, self.weights)
         save_arrays(
             folder, items=self.items, column_of=self.column_of, overall=np.asarray(self.overall),
             item_mean=self.item_mean, user_mean=self.user_mean, codes=self.codes, learned=self.learned,
@@ -285,13 +279,10 @@ class MaskedAutoencoder(Ranker, Rater):
 
     @classmethod
     def _load_state(cls, folder: Path, record: Mapping[str, Any]) -> Self:
-        keras = load_keras()
-        from recsys.models import networks  # noqa: F401  (registers the classes with Keras)
-
-        network = keras.saving.load_model(folder / "model.keras", compile=False)
+        weights, settings = load_network(folder)
         arrays: dict[str, Any] = dict(load_arrays(folder))
         return cls(
-            **{**arrays, "overall": float(arrays["overall"])}, weights=weights_of(network), record=network.settings,
+            **{**arrays, "overall": float(arrays["overall"])}, weights=weights, record=settings,
             best_epoch=record["found"]["epochs"],
         )  # fmt: skip
 

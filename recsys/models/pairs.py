@@ -16,7 +16,7 @@ from recsys.compute import thread_count
 from recsys.config import ComputeConfig, Tunable
 from recsys.models.base import Embeddings, FitContext, Histories, TopN, check_bounds, load_arrays, save_arrays
 from recsys.models.by_rating import RanksByRating
-from recsys.models.keras_backend import load_keras, start_training
+from recsys.models.keras_backend import load_keras, load_network, save_network, start_training, weights_of
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
 from recsys.train.settings import TrainingSettings
@@ -187,24 +187,16 @@ class PairModel(RanksByRating):
         return self.epochs
 
     def _save_state(self, folder: Path) -> dict[str, Any]:
-        load_keras()
-        from recsys.models import networks
-
-        network = getattr(networks, self.network)(**self.record)
-        network.set_weights(list(self.weights.values()))
-        network.save(folder / "model.keras")
+        save_network(folder, self.network, self.record, self.weights)
         save_arrays(folder, items=self.items, learned=self.learned, row_of=self.row_of)
         return {"trained_with": self.trained_with}
 
     @classmethod
     def _load_state(cls, folder: Path, record: Mapping[str, Any]) -> Self:
-        keras = load_keras()
-        from recsys.models import networks  # noqa: F401  (registers the classes with Keras)
-
-        network = keras.saving.load_model(folder / "model.keras", compile=False)
+        weights, settings = load_network(folder)
         arrays: dict[str, Any] = dict(load_arrays(folder))
         return cls(
-            **arrays, weights=weights_of(network), record=network.settings, trained_with=record["trained_with"],
+            **arrays, weights=weights, record=settings, trained_with=record["trained_with"],
             best_epoch=record["found"]["epochs"],
         )  # fmt: skip
 
@@ -224,11 +216,6 @@ def learned_rows(training_set: TrainingSet, rows: NDArray[np.int32]) -> NDArray[
     count = np.bincount(training_set.learned.indices, minlength=len(training_set.items))
     column = training_set.column_of
     return np.where((column >= 0) & (count[column] > 0), rows, np.int32(-1))
-
-
-def weights_of(network: Any) -> Weights:
-    """The network's weights by path, in the order in which Keras sets them."""
-    return {variable.path: np.asarray(variable) for variable in network.weights}
 
 
 def in_span(x: NDArray[np.float64], span: tuple[float, float] | None) -> NDArray[np.float64]:

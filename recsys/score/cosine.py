@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, identity
+from scipy.sparse import csr_matrix, eye_array
 
-from recsys.score.dense import Rows, Scores, dense_top_n
+from recsys.score.factors import factor_top_n
+from recsys.score.selection import NOTHING, empty_lists
 
 
 def nearest_by_cosine(
@@ -21,10 +22,11 @@ def nearest_by_cosine(
     Returns:
         columns (n_items, n) int32, -1 where there is none, and cosines (n_items, n) float32.
     """
-    unit = vectors.astype(np.float64)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-
-    def score(rows: Rows) -> Scores:
-        return np.where(learned[rows, None] & learned, unit[rows] @ unit.T, -np.inf)
-
-    return dense_top_n(score, csr_matrix(identity(len(unit), np.int8)), n, threads)
+    columns, cosines = empty_lists(len(vectors), n)
+    rows = np.flatnonzero(learned).astype(np.int32)
+    length = np.sqrt(np.einsum("nk,nk->n", vectors[rows], vectors[rows], dtype=np.float64))
+    unit = (vectors[rows] / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
+    itself = csr_matrix(eye_array(len(unit), format="csr"))
+    near, cosines[rows] = factor_top_n(unit, unit, itself, n, threads)
+    columns[rows] = np.where(near >= 0, rows[near], NOTHING)
+    return columns, cosines

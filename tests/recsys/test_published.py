@@ -189,7 +189,7 @@ class TestPredict:
             def predict(self, user_index, item_index):
                 return np.where(item_index == 0, np.float32(9), np.float32(-9))
 
-        monkeypatch.setattr(PublishedRun, "_rater", lambda _: Loud())
+        monkeypatch.setattr(PublishedRun, "rater", lambda _: Loud())
         assert run.predict(pairs((101, 10), (101, 11)))["predicted_rating"].to_pylist() == [5.0, 1.0]
 
     def test_the_published_table_says_the_same(self, run):

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys import published_items as module
 from recsys import tables
 from recsys.errors import UsageError
 from recsys.published import PublishedRun
@@ -96,7 +95,7 @@ def test_an_item_is_described_by_its_own_ratings(items):
 
 def weights_row(items, item_id):
     """{item_id: weight} of the other items of a run's edlae."""
-    ranker = module.published_ranker(items.run)
+    ranker = items.run.ranker()
     column = list(ranker.items).index(item_id - 10)
     return {
         10 + int(item): w
@@ -142,7 +141,7 @@ class TestSimilar:
             def similarity(self, column):
                 return None
 
-        monkeypatch.setattr(module, "published_ranker", lambda _: Silent())
+        monkeypatch.setattr(PublishedRun, "ranker", lambda _: Silent())
         assert own.can_compare
         assert [(each["item_id"], each["similarity"]) for each in own.similar(10)] == [
             (11, 1.0),

@@ -17,7 +17,7 @@ from recsys.config import ComputeConfig, InputConfig
 from recsys.errors import InputRefused, SourceUnavailable, UsageError
 from recsys.published import PublishedRun
 from recsys.read import RowsRefused
-from recsys.recommend import published_ranker, published_rater, recommend
+from recsys.recommend import recommend
 
 _spec = importlib.util.spec_from_file_location("nights", Path(__file__).parent / "publish" / "nights.py")
 nights = sys.modules.setdefault("nights", importlib.util.module_from_spec(_spec))
@@ -58,7 +58,7 @@ def lists_of(found):
 def naive_lists(run, people, n):
     """By loops: {user: {item: rating}} to {user: [(item, source, predicted)]}."""
     training_set, ids = run.prepared.training_set("all"), run.prepared.ids.item_ids.to_pylist()
-    ranker, means = published_ranker(run), training_set.means
+    ranker, means = run.ranker(), training_set.means
     kept = {ids[item]: column for column, item in enumerate(training_set.items)}
     counts = dict(zip(ids, training_set.item_counts.tolist(), strict=True))
     result = {}
@@ -245,5 +245,5 @@ class TestSaved:
 
 
 def test_published_models(run):
-    assert published_ranker(run).name == "edlae"
-    assert published_rater(run).name == "means"
+    assert run.ranker().name == "edlae"
+    assert run.rater().name == "means"

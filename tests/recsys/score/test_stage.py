@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.published import PublishedRun
-from recsys.recommend import published_ranker, recommend
+from recsys.recommend import recommend
 
 _spec = importlib.util.spec_from_file_location("nights", Path(__file__).parents[1] / "publish" / "nights.py")
 nights = sys.modules.setdefault("nights", importlib.util.module_from_spec(_spec))
@@ -23,7 +23,7 @@ def test_lists_are_the_rankers_own_also_where_the_judged_model_is_published(tmp_
     config = nights.config_of(train={"refit": refit}, prepare={"top_items": 6}, gate={"ranker_beats_popular": False})
     nights.publish_night(tmp_path, config=config)
     run = PublishedRun.open(tmp_path)
-    prepared, ranker = run.prepared, published_ranker(run)
+    prepared, ranker = run.prepared, run.ranker()
     judged = prepared.training_set("split")
     assert not np.array_equal(judged.items, prepared.training_set("all").items)
     assert (ranker.items == judged.items).all() != refit
