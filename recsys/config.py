@@ -144,7 +144,7 @@ class PrepareConfig(Section):
 class TrainConfig(Section):
     """Which models, and on what the published ones are fitted."""
 
-    ranker: str = Field("edlae", description="the model that orders the lists")
+    ranker: str = Field("weighted_edlae", description="the model that orders the lists; the best of them, in seconds")
     rater: str = Field("biased_mf", description="the model that predicts ratings")
     refit: bool = Field(True, description="fit again on all ratings, the hold-out included, before scoring")
 

@@ -124,9 +124,12 @@ def _terminate(*_: object) -> NoReturn:
 
 def _refuse_early(config: RunConfig) -> None:
     """A misspelt model or a store that is held or closed is told before Prefect takes its seconds to start."""
-    from recsys.models.registry import check_models
+    from recsys.models.registry import check_models, unused_models
 
     check_models(config)
+    for name in unused_models(config):
+        used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
+        console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))
     with RunStore(store_folder(config.store)).lock():
         pass
 

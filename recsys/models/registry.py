@@ -93,6 +93,11 @@ def check_models(config: RunConfig) -> None:
         settings_of(name, settings)
 
 
+def unused_models(config: RunConfig) -> list[str]:
+    """Models with settings in the configuration of a night that neither orders nor predicts by them."""
+    return [name for name in config.models if name not in (config.train.ranker, config.train.rater)]
+
+
 def describe_all() -> list[dict[str, str]]:
     """name, kind (`ranker`, `rater` or both, with a comma) and a line about each model."""
     names = dict.fromkeys([*_names(RANKERS), *_names(RATERS)])

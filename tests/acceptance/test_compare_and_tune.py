@@ -41,7 +41,7 @@ def _lists_of_a_rater(record) -> bool:
 
 
 def test_the_figures_are_those_of_the_night(cli, tmp_path) -> None:
-    cli("run", "--store", tmp_path / "night", *SMALL)
+    cli("run", "--store", tmp_path / "night", *SMALL, "--ranker", "edlae")
     run = next((tmp_path / "night").glob("runs/*/*"))
     night = json.loads((run / "evaluation.json").read_text())
     said = cli("compare", "--store", tmp_path, "--models", "edlae,biased_mf", *SMALL, "--json").json

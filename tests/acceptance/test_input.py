@@ -125,7 +125,7 @@ def test_a_ranker_no_better_than_popularity_is_not_published(cli, tmp_path, tast
     frame = pd.DataFrame(
         {"user_id": np.repeat(range(120), 16), "item_id": np.concatenate(draw), "rating": 4.0, "timestamp": 1}
     )
-    overfitting = ("--set", "models.edlae.reg=0.001", "--set", "models.edlae.dropout=0")
+    overfitting = ("--ranker", "ease", "--set", "models.ease.reg=0.001")
     refused = run(cli, tmp_path / "store", write(frame, tmp_path / "noise.csv"), *overfitting, code=4)
     assert "not better than popular's" in refused.err
     assert "Traceback" not in refused.err

@@ -80,7 +80,7 @@ def test_toml_example_is_a_configuration(tmp_path) -> None:
         loaded = config.load(file)
         assert loaded.score.top_n == 20
         assert loaded.gate.rater_beats_means is False
-        assert loaded.models["edlae"]["reg"] == 800.0
+        assert loaded.models["weighted_edlae"]["reg"] == 500.0
 
 
 def test_every_command_has_help_with_an_example(cli) -> None:

@@ -74,7 +74,7 @@ def test_the_budget_decides_only_through_the_number_of_items():
         "test_fraction=0.3", "ranker=popular", "rater=means", "train.refit=false", "demo.users=10", "demo.seed=8",
         "dataset=ml-1m", "input.max_bad_fraction=0.02", "input.rating_max=6", "input.id_type=string",
         "input.columns.user=who", "gate.ranker_beats_popular=false", "evaluate.cutoffs=[10]",
-        "evaluate.bootstrap_samples=10", "models.edlae.reg=123.0",
+        "evaluate.bootstrap_samples=10", "models.weighted_edlae.reg=123.0",
     ],
 )  # fmt: skip
 def test_what_decides_the_tables_is_part_of_it(assignment):
@@ -98,7 +98,7 @@ def test_the_code_is_part_of_it(monkeypatch):
 
 
 def test_settings_of_a_model_that_is_not_used_are_no_part_of_it():
-    assert run_of("ranker=popular", "models.edlae.reg=1.0").run_id == run_of("ranker=popular").run_id
+    assert run_of("ranker=popular", "models.weighted_edlae.reg=1.0").run_id == run_of("ranker=popular").run_id
 
 
 def test_settings_of_the_demo_count_only_for_the_demo():
@@ -112,22 +112,22 @@ def test_own_files_are_no_dataset():
 
 
 def test_a_default_written_out_is_the_default():
-    written = ("seed=42", "top_n=10", f"top_items={MOST_ITEMS}", "split=per-user", "models.edlae={}")
+    written = ("seed=42", "top_n=10", f"top_items={MOST_ITEMS}", "split=per-user", "models.weighted_edlae={}")
     assert run_of(*written).run_id == run_of().run_id
 
 
 def test_the_effective_configuration_names_models_settings_and_items():
-    effective = run_of("models.edlae.reg=123").effective_config
-    assert set(effective["models"]) == {"edlae", "biased_mf"}
-    assert effective["models"]["edlae"]["reg"] == 123.0
-    assert "dropout" in effective["models"]["edlae"]
+    effective = run_of("models.weighted_edlae.reg=123").effective_config
+    assert set(effective["models"]) == {"weighted_edlae", "biased_mf"}
+    assert effective["models"]["weighted_edlae"]["reg"] == 123.0
+    assert "dropout" in effective["models"]["weighted_edlae"]
     assert effective["prepare"]["top_items"] == MOST_ITEMS
     assert not {"store", "engine", "compute", "download", "run_date"} & set(effective)
 
 
 def test_a_misspelt_setting_of_a_model_is_named():
-    with pytest.raises(UsageError, match=r"models\.edlae\.regg"):
-        run_of("models.edlae.regg=1").run_id  # noqa: B018
+    with pytest.raises(UsageError, match=r"models\.weighted_edlae\.regg"):
+        run_of("models.weighted_edlae.regg=1").run_id  # noqa: B018
 
 
 def test_the_code_version_changes_with_any_source_file(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ class TestManifest:
         assert manifest["input"]["fingerprint"] == "f" * 64
         assert (manifest["input"]["origin"], manifest["input"]["trust"]) == ("memory", "generated")
         assert manifest["config"]["score"]["top_n"] == 5
-        assert manifest["config"]["models"]["edlae"]["reg"] == 500.0
+        assert manifest["config"]["models"]["weighted_edlae"]["reg"] == 800.0
         assert {"python", "numpy", "pyarrow", "keras"} <= set(manifest["versions"])
         assert manifest["seed"] == 42
         assert {"ndcg@10", "rmse"} <= set(manifest["metrics"])
@@ -146,7 +146,9 @@ class TestTheSameNight:
         records = [json.loads((run.folder / "evaluation.json").read_text()) for run in (one, two)]
         assert records[0] == records[1]
 
-    @pytest.mark.parametrize("change", [{"seed": 1}, {"score": {"top_n": 4}}, {"models": {"edlae": {"reg": 3.0}}}])
+    @pytest.mark.parametrize(
+        "change", [{"seed": 1}, {"score": {"top_n": 4}}, {"models": {"weighted_edlae": {"reg": 3.0}}}]
+    )
     def test_another_configuration_is_another_run(self, tmp_path, change):
         assert make_run(tmp_path, config=config_of(**change)).run_id != make_run(tmp_path).run_id
 
