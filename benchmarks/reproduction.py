@@ -64,7 +64,8 @@ def _seeds(own: Sequence[Record]) -> str:
 def _tutorials(found: Sequence[Record]) -> list[str]:
     head = [
         "Each at the tutorial's own settings (`recsys models` lists the presets). Re-run: the tutorial's own code on a",
-        "2-core machine with Keras 3.15. Theirs in seconds is that re-run's, or what the tutorial says.",
+        "2-core machine with Keras 3.15. Theirs in seconds is that re-run's, or what the tutorial says; ours are",
+        "of one training, wall and (CPU).",
         "",
         "| id | preset | parameters: tutorial | ours | formula | tutorial | re-run | ours | bar | reached "
         "| seconds: theirs | ours |",
@@ -88,7 +89,7 @@ def _tutorial_row(name: str, parts: Mapping[str, Sequence[Record]]) -> str:
         cells[3] = " ".join(f"{count:,}" for count in sorted(set(_values(own, "parameters"))))
         cells[7] = spread(_values(own, tutorial.figure))
         cells[9] = reached(tutorial, own, above)
-        cells[11] = f"{mean(_values(own, 'seconds')):.0f}"
+        cells[11] = f"{mean(_values(own, 'seconds')):.0f} ({mean(_values(own, 'cpu_seconds')):.0f})"
     return "| " + " | ".join(cells) + " |"
 
 

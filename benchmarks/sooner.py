@@ -11,7 +11,6 @@ ours at the end of the whole training, which never looks at the held-out part. E
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Figures
+from benchmarks.measured import Clock
 from benchmarks.tutorials import ratings_of, trained_pairs
 from recsys.compute import thread_count
 from recsys.config import ComputeConfig
@@ -77,7 +77,7 @@ def fit_plainly(ratings: Ratings, held_out: np.ndarray, seed: int, compute: Comp
     keras.utils.set_random_seed(seed)
     user, item, rating = ratings.user_index, ratings.item_index, ratings.rating
     curve: list[dict[str, float]] = []
-    clock = _Clock()
+    clock = Clock()
 
     def look(epoch: int, logs: Any) -> None:
         took = clock.read()
@@ -97,21 +97,6 @@ def fit_plainly(ratings: Ratings, held_out: np.ndarray, seed: int, compute: Comp
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=look)],
     )  # fmt: skip
     return {"parameters": model.count_params(), "curve": curve}
-
-
-class _Clock:
-    """Wall and CPU seconds since it was made, less what is left out."""
-
-    def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
-
-    def read(self) -> dict[str, float]:
-        return {"seconds": time.perf_counter() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
-
-    def leave_out(self, since: Mapping[str, float]) -> None:
-        """Go on from a reading, as if the time after it had not passed."""
-        self.wall = time.perf_counter() - since["seconds"]
-        self.cpu = time.process_time() - since["cpu_seconds"]
 
 
 def ratio(ours: Figures, theirs: Figures) -> str:

@@ -7,7 +7,6 @@ trained are used as they started.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept import Figures
+from benchmarks.measured import Clock
 from benchmarks.rating_records import snapshot
 from recsys.config import ComputeConfig, InputConfig
 from recsys.models.base import FitContext
@@ -149,13 +149,13 @@ def trained_pairs(
     if not watched:
         train = train.where(~validation_slice(len(train), settings.validation_fraction, seed))
     shape = (ratings.n_users + settings.spare_rows, ratings.n_items + settings.spare_rows)
-    wall, cpu = time.perf_counter(), time.process_time()
+    clock = Clock()
     network, losses = model.build(shape, train, settings, seed)
     trained = train_pairs(
         network, train, losses, settings, epochs=settings.epochs, seed=seed, watched=test if watched else None,
         noise=network.noise_shapes,
     )  # fmt: skip
-    figures: Figures = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    figures: Figures = dict(clock.read())
     mse, mae = (validation(network, test, loss)() for loss in ("mse", "mae"))
     figures |= {"parameters": network.count_params(), "mse": mse, "rmse": mse**0.5, "mae": mae}
     curve = [each["validation_loss"] for each in trained.history if watched]
@@ -170,15 +170,15 @@ def _autoencoder(ratings: Ratings, seed: int, compute: ComputeConfig, changes: M
     shape = (ratings.n_users, ratings.n_items)
     training_set = build_training_set(*columns, shape, top_items=500, min_user_ratings=1)
     context = FitContext(seed, compute)
-    started = time.perf_counter()
+    clock = Clock()
     plain: Any = rater("tutorial_d").fit(
         training_set, settings_of("tutorial_d", {"validation_fraction": 0.0, **changes}), context
     )
-    seconds = time.perf_counter() - started
+    took = clock.read()
     watched: Any = rater("tutorial_d").fit(training_set, settings_of("tutorial_d", changes), context)
     preferences = training_set.preferences.data
     return {
-        "parameters": sum(weight.size for weight in plain.weights.values()), "seconds": seconds,
+        **took, "parameters": sum(weight.size for weight in plain.weights.values()),
         "loss": plain.epochs[-1]["loss"], "curve": [each["loss"] for each in plain.epochs],
         "watched_loss": min(each["validation_loss"] for each in watched.epochs), "watched_epoch": watched.best_epoch,
         "lowest": float(preferences.min()), "highest": float(preferences.max()),

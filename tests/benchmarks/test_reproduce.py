@@ -14,7 +14,16 @@ from recsys.config import ComputeConfig
 def command(monkeypatch, tmp_path):
     """Call it; what would be measured only says how often it was."""
     calls = []
-    figures = {"parameters": 486_850, "seconds": 1.0, "mse": 1.0, "mae": 1.0, "best": 1.0, "last": 1.0, "curve": [1.0]}
+    figures = {
+        "parameters": 486_850,
+        "seconds": 1.0,
+        "cpu_seconds": 1.0,
+        "mse": 1.0,
+        "mae": 1.0,
+        "best": 1.0,
+        "last": 1.0,
+        "curve": [1.0],
+    }
     monkeypatch.setattr(
         reproduce, "_tutorial", lambda name, mirror, seed, compute: calls.append((name, seed)) or figures
     )

@@ -25,7 +25,7 @@ def row(text, start):
 
 def watched(value, parameters=486_850):
     curve = [3.0, value]
-    return {"parameters": parameters, "seconds": 9.0, "mse": value, "rmse": value**0.5, "mae": 1.0, "best_epoch": 2,
+    return {"parameters": parameters, "seconds": 9.0, "cpu_seconds": 8.0, "mse": value, "rmse": value**0.5, "mae": 1.0, "best_epoch": 2,
             "best": value, "last": value, "curve": curve}  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def test_a_tutorial_stands_beside_its_figure(tmp_path):
     write(tmp_path, "A1-1", watched(1.3))
     text = page(tmp_path)
     assert row(text, "A1")[2:] == [
-        "486,850", "486,850", "`mse_raw`", "1.2209", "1.2314", "1.2500 +- 0.0707", "1.26", "yes", "31", "9",
+        "486,850", "486,850", "`mse_raw`", "1.2209", "1.2314", "1.2500 +- 0.0707", "1.26", "yes", "31", "9 (8)",
     ]  # fmt: skip
     assert "- A1, seeds 0, 1: 1.2000 1.3000" in text
     assert "- A1 by epoch, mean over the seeds: 3.0000 1.2500" in text
@@ -55,7 +55,7 @@ def test_a_bar_is_missed_by_the_figure_or_the_parameters(tmp_path, figures):
 
 def test_e_must_be_in_order(tmp_path):
     def e(name, mse, parameters=1):
-        write(tmp_path, name, {"parameters": parameters, "seconds": 1.0, "mse": mse, "mae": 0.8})
+        write(tmp_path, name, {"parameters": parameters, "seconds": 1.0, "cpu_seconds": 1.0, "mse": mse, "mae": 0.8})
 
     e("E20-0", 1.5, 52_540)
     assert row(page(tmp_path), "E20")[8:10] == ["above E10", ""]
@@ -69,7 +69,7 @@ def test_e_must_be_in_order(tmp_path):
 
 
 def test_d_names_its_range(tmp_path):
-    write(tmp_path, "D-0", {"parameters": 25_000, "seconds": 9.0, "loss": 0.6, "curve": [0.6], "watched_loss": 0.62,
+    write(tmp_path, "D-0", {"parameters": 25_000, "seconds": 9.0, "cpu_seconds": 8.0, "loss": 0.6, "curve": [0.6], "watched_loss": 0.62,
                             "watched_epoch": 80, "lowest": -4.6431, "highest": 3.9228})  # fmt: skip
     assert "preferences from -4.643 to 3.923 (tutorial: -4.643 to 3.923)" in page(tmp_path)
 
