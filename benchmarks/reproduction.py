@@ -154,8 +154,8 @@ def _sooner(found: Sequence[Record]) -> list[str]:
     if not ours:
         return [MISSING]
     lines = [
-        f"B's dot product ({sooner.FACTORS} factors, no biases) on the same split, 10% held out by the seed: this",
-        f"library's compiled epochs beside plain Keras `fit` (AdaMax as Keras has it, batch {sooner.PLAIN_BATCH}).",
+        f"B's dot product ({sooner.FACTORS} factors, no biases) on the same split, 10% held out by the seed: this library's",
+        f"compiled epochs beside plain Keras `fit` (AdaMax at Keras 3's rate, 1e-3; batch {sooner.PLAIN_BATCH}).",
         "Clocks start before the model is built, and stand while plain's held-out part is predicted. Ours:",
         f"`{ours[0]['figures']['settings']}`,",
         "found on a validation slice of the training part; the held-out part is looked at once, at the end.",
