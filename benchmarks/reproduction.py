@@ -154,7 +154,7 @@ def _sooner(found: Sequence[Record]) -> list[str]:
     if not ours:
         return [MISSING]
     lines = [
-        f"B's dot product ({sooner.FACTORS} factors, no biases) on the same split, 10% held out by the seed: this library's",
+        f"B's dot product ({sooner.FACTORS} factors, no biases) on one split, 10% held out by the seed: this library's",
         f"compiled epochs beside plain Keras `fit` (AdaMax at Keras 3's rate, 1e-3; batch {sooner.PLAIN_BATCH}).",
         "Clocks start before the model is built, and stand while plain's held-out part is predicted. Ours:",
         f"`{ours[0]['figures']['settings']}`,",
