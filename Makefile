@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two workers: many tests wait for processes. Whole files go to one worker, so that each makes its fixtures once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup run test test-slow check fix bench lock clean
+.PHONY: setup run test test-slow check fix bench reproduce lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -46,6 +46,9 @@ fix: .venv/.dev  ## let formatter and linter mend what they can
 
 bench: .venv/.dev  ## the night on real ratings, measured; RECSYS_MIRROR names the folder with the archives
 	$(BIN)/python -m benchmarks.night
+
+reproduce: .venv/.dev  ## the tutorials' figures and the records again, from RECSYS_MIRROR; hours, goes on where it broke off
+	$(BIN)/python -m benchmarks.reproduce
 
 lock:  ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile --universal --python-version 3.11 --extra cpu --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/run.txt

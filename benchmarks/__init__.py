@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat; each compares side by side and writes docs/benchmarks.md."""
+"""Measurements that anyone can repeat; each compares side by side."""

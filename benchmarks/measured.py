@@ -1,4 +1,4 @@
-"""A command's wall time, and the peak of its memory with all its children's."""
+"""A command's wall time, and the peak of its memory with all its children's; and this process' own clocks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ class Measured:
     peak_mib: float
     own_peak_mib: float
     out: str
+
+
+class Clock:
+    """Wall and CPU seconds of this process since the clock was made, less what is left out."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Wall (seconds) and CPU time (cpu_seconds); the latter hardly depends on what else the machine does."""
+        return {"seconds": time.perf_counter() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
+
+    def leave_out(self, since: Mapping[str, float]) -> None:
+        """Go on from a reading, as if the time after it had not passed."""
+        self.wall = time.perf_counter() - since["seconds"]
+        self.cpu = time.process_time() - since["cpu_seconds"]
 
 
 def measure(command: Sequence[str], env: Mapping[str, str]) -> Measured:

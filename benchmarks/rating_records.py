@@ -111,6 +111,24 @@ def measure(
     return results
 
 
+def joined(results: Sequence[Result]) -> Result:
+    """One result of several of the same rater and protocol."""
+    first, *_ = results
+    return Result(
+        first.protocol,
+        first.model,
+        tuple(seed for result in results for seed in result.seeds),
+        tuple(value for result in results for value in result.rmse),
+        tuple(seconds for result in results for seconds in result.fit_seconds),
+        max(result.peak_mib for result in results),
+    )
+
+
+def slug(protocol: str) -> str:
+    """The protocol's name as a part of a file's name."""
+    return protocol.replace(" ", "-").replace("/", "-")
+
+
 def report(found: Sequence[Result]) -> str:
     """A Markdown table a protocol, ours and the published ones by RMSE."""
     lines: list[str] = []
@@ -124,13 +142,13 @@ def report(found: Sequence[Result]) -> str:
 
 
 def _ml1m(mirror: str, raw: Path, seeds: Sequence[int]) -> Iterator[tuple[int, Ratings, np.ndarray]]:
-    ratings = read_ratings(_snapshot("ml-1m", mirror, raw), InputConfig())
+    ratings = read_ratings(snapshot("ml-1m", mirror, raw), InputConfig())
     for seed in seeds:
         yield seed, ratings, random_split(len(ratings), 0.1, seed)
 
 
 def _u1(mirror: str, raw: Path, seeds: Sequence[int]) -> Iterator[tuple[int, Ratings, np.ndarray]]:
-    whole = _snapshot("ml-100k", mirror, raw)
+    whole = snapshot("ml-100k", mirror, raw)
     base, test = (
         read_ratings(replace(whole, ratings=(str(Path(whole.ratings[0]).with_name(name)),)), InputConfig())
         for name in ("u1.base", "u1.test")
@@ -140,7 +158,8 @@ def _u1(mirror: str, raw: Path, seeds: Sequence[int]) -> Iterator[tuple[int, Rat
         yield seed, joined.ratings, joined.held_out
 
 
-def _snapshot(dataset: str, mirror: str, raw: Path) -> Snapshot:
+def snapshot(dataset: str, mirror: str, raw: Path) -> Snapshot:
+    """An archive of the mirror, unpacked in the folder `raw`."""
     return take_snapshot(InputConfig(dataset=dataset), DownloadConfig(mirror=mirror), DemoConfig(), raw)
 
 
