@@ -115,9 +115,10 @@ def _besides(parts: Mapping[str, Sequence[Record]]) -> list[str]:
                 f"- {name} by epoch, mean over the seeds: {curve}; best {spread(_values(own, 'best'))}, "
                 f"last {spread(_values(own, 'last'))}."
             )
-    if own := parts["B"]:
-        epochs = ", ".join(str(epoch) for epoch in _values(own, "best_epoch"))
-        lines.append(f"- B: best epoch {epochs} (the tutorial's: 17).")
+    for name in ("B", "B128"):
+        if own := parts[name]:
+            epochs = ", ".join(str(epoch) for epoch in _values(own, "best_epoch"))
+            lines.append(f"- {name}: best epoch {epochs} (the tutorial's: 17).")
     if own := parts["C"]:
         lines.append(f"- C: mean squared error {spread(_values(own, 'mse'))} (re-run 0.9196).")
     if own := parts["D"]:
