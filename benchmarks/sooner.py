@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from typing import Any
 
@@ -73,7 +74,8 @@ def fit_plainly(ratings: Ratings, held_out: np.ndarray, seed: int, compute: Comp
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(thread_count(compute))
+    with suppress(RuntimeError):  # TensorFlow has run before in this process and keeps its first setting
+        tf.config.threading.set_intra_op_parallelism_threads(thread_count(compute))
     keras.utils.set_random_seed(seed)
     user, item, rating = ratings.user_index, ratings.item_index, ratings.rating
     curve: list[dict[str, float]] = []

@@ -29,7 +29,7 @@ def terms(run, tmp_path):
 
 def test_the_figures_are_those_of_the_nightly_evaluation(run, terms):
     record = json.loads((run.folder / "evaluation.json").read_text())
-    ranker = measure(Contestant("ranker", "edlae", {}), terms)["metrics"]
+    ranker = measure(Contestant("ranker", record["ranker"], {}), terms)["metrics"]
     rater = measure(Contestant("rater", "means", {}), terms)["metrics"]
     assert ranker | rater == record["metrics"]
     assert measure(Contestant("ranker", "popular", {}), terms)["metrics"] == record["baselines"]["popular"]
