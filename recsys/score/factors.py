@@ -70,7 +70,7 @@ def product_error(users: Vectors, items: Vectors) -> NDArray[np.float64]:
     def norms(vectors: Vectors) -> NDArray[np.float64]:
         return np.sqrt(np.einsum("nk,nk->n", vectors, vectors, dtype=np.float64))
 
-    largest = float(norms(items).max(initial=0.0))
+    largest = float(np.max(norms(items), initial=0.0))
     return 2.0 * (users.shape[1] + 2) * ROUNDING * norms(users) * largest + np.float64(np.finfo(np.float32).tiny)
 
 

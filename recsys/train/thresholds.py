@@ -28,7 +28,7 @@ LEAST_STEP = 1e-6
 def first_thresholds(level: NDArray[np.int8], n_levels: int) -> Vector:
     """(n_levels - 1,) where the levels' shares would put them if all scores were N(0, SPREAD**2 - 1)."""
     below = np.cumsum(np.bincount(level, minlength=n_levels))[:-1] / len(level)
-    return SPREAD * ndtri(below)
+    return np.asarray(SPREAD * ndtri(below))
 
 
 def closed(thresholds: Vector) -> Vector:
