@@ -26,6 +26,7 @@ from recsys.config import PrepareConfig
 from recsys.errors import InputRefused
 from recsys.identifiers import IdMap
 from recsys.prepare.given_holdout import Joined, join_holdout, reorder_items
+from recsys.prepare.shards import Shard, cut
 from recsys.prepare.split import hold_out
 from recsys.prepare.training_set import TrainingSet, build_training_set
 from recsys.ratings import Ratings, Scale
@@ -112,12 +113,22 @@ class Prepared:
             return full
         return replace(self.training_set("split"), item_counts=full.item_counts, item_sums=full.item_sums)
 
-    def holdout(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        counts = np.bincount(self.array("user_index"), minlength=self.ids.n_users)
+        return cut(np.concatenate(([0], np.cumsum(counts))))
+
+    def histories(self, part: Part, shard: Shard) -> csr_matrix:
+        return self.training_set(part).ratings[shard.start : shard.stop]
+
+    def holdout(self, shard: Shard | None = None) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
         """user_index, item_index and rating of the held-out ratings."""
         mask = np.asarray(self.array("held_out"))
+        if shard is not None:
+            mask = mask & (self.array("user_index") >= shard.start) & (self.array("user_index") < shard.stop)
         return self.array("user_index")[mask], self.array("item_index")[mask], self.array("rating")[mask]
 
-    def seen(self, part: Part) -> csr_matrix:
+    def seen(self, part: Part, shard: Shard | None = None) -> csr_matrix:
         """(n_users, n_items) CSR, a stored 1 where a user must not be recommended an item.
 
         That is every rating of the part, of items not kept too, and every pair of a refused row. For the published
@@ -129,7 +140,7 @@ class Prepared:
         seen = csr_matrix((np.ones(len(user), np.int8), (user, item)), shape=(self.ids.n_users, self.ids.n_items))
         seen.sum_duplicates()
         seen.data[:] = 1
-        return seen
+        return seen if shard is None else seen[shard.start : shard.stop]
 
 
 def write_prepared(
