@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import pyarrow as pa
@@ -19,6 +19,8 @@ from threadpoolctl import threadpool_limits
 from recsys.config import ComputeConfig
 
 MIB = 1 << 20
+
+Thing = TypeVar("Thing")
 
 
 def thread_count(config: ComputeConfig) -> int:
@@ -70,6 +72,16 @@ def peak_memory_mib() -> int:
         status = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) // 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def ahead(made: Iterator[Thing]) -> Iterator[Thing]:
+    """The same things, each made in another thread while the one before it is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, made, end)
+        while (thing := coming.result()) is not end:
+            coming = pool.submit(next, made, end)
+            yield thing  # type: ignore[misc]
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:

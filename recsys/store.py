@@ -17,7 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys.compute import peak_memory_mib, release_memory
+from recsys.compute import peak_memory_mib as process_peak_mib
+from recsys.compute import release_memory
 from recsys.errors import StoreBusy, UsageError, disk_told
 
 log = logging.getLogger("recsys")
@@ -223,10 +224,11 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
     sync_folder(folder.parent)
 
 
-def write_record(path: Path, seconds: float) -> None:
-    """Record what a stage took: wall seconds, and the peak memory of this process so far."""
+def write_record(path: Path, seconds: float, *, peak_memory_mib: int = 0, **more: Any) -> None:
+    """Record what a stage took: wall seconds, and the peak memory of this process so far or of one that did a part."""
+    peak = max(process_peak_mib(), peak_memory_mib)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}))
+    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak, **more}))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -46,21 +46,19 @@ class People:
     new: bool = False
 
     @classmethod
-    def of_shard(cls, prepared: Prepared, part: Part, seen: Part, shard: Shard) -> People:
-        """The served users of a shard.
+    def of_shard(cls, prepared: Prepared, part: Part, shard: Shard, *, seen: Part) -> People:
+        """All users of a shard.
 
         Args:
-            part: whose ratings are their histories.     seen: what counts as seen.
+            part: whose ratings are their histories.
+            seen: whose ratings are never recommended.
         """
-        served = np.flatnonzero(prepared.array("served")[shard.start : shard.stop])
-        trained = np.asarray(prepared.training_set(part).trained[shard.start : shard.stop])
-        people = cls(
+        return cls(
             np.arange(shard.start, shard.stop, dtype=np.int32),
             prepared.histories(part, shard),
             prepared.seen(seen, shard),
-            trained,
+            np.asarray(prepared.training_set(part).trained[shard.start : shard.stop]),
         )
-        return people if len(served) == len(trained) else people.take(served)
 
     def take(self, rows: NDArray[np.int64] | slice) -> People:
         """Some of them."""
