@@ -175,7 +175,7 @@ def _run(name: str, ratings: Ratings, held_out: np.ndarray, seed: int, compute: 
     model = rater(name).fit(training_set, settings_of(name, {}), context)
     seconds = time.perf_counter() - started
     means = MeansOnly.fit(training_set, MeansSettings(), context)
-    errors = errors_by_user(model, means, tuple(column[held_out] for column in columns), SCALE, ratings.n_users)
+    errors = errors_by_user(model, means, tuple(column[held_out] for column in columns), SCALE)
     print(f"{name} seed {seed}: {errors.rmse:.5f}, {seconds:.0f} s, {errors.stood_in} by the means", flush=True)
     return errors.rmse, seconds
 

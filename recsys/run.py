@@ -71,6 +71,11 @@ class Run:
         return Prepared(self.folder / "prepared")
 
     @property
+    def shards(self) -> range:
+        """The numbers of the shards of the prepared users."""
+        return range(len(self.prepared.shards))
+
+    @property
     def set_aside(self) -> Path:
         """Where the run's folder is kept that was found damaged, until the rebuilt one is published."""
         return self.work / "damaged"

@@ -110,9 +110,7 @@ def ranking_metrics(sums: RankingSums, prepared: Prepared, config: EvaluateConfi
         names = ranking.names(config.cutoffs)
         means = sums.total[:-1] / sums.total[-1]
         drawn = {name: _ratio(sums.drawn, place) for place, name in enumerate(names)}
-        values = {
-            name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)
-        }
+        values = {name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)}
     training_set = prepared.training_set("split")
     counts, n_users = training_set.item_counts, training_set.n_users
     for k, times in zip(sorted(set(config.cutoffs)), sums.times, strict=True):

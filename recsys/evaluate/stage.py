@@ -41,7 +41,9 @@ def evaluate_shard(run: Run, number: int) -> None:
         if folder is not None:
             prepared, shard = run.prepared, run.prepared.shards[number]
             for name, ranker in _rankers(run).items():
-                list_shard(folder / "lists" / name, prepared, shard, ranker(), run.config.evaluate.cutoffs, run.config.compute)
+                list_shard(
+                    folder / "lists" / name, prepared, shard, ranker(), run.config.evaluate.cutoffs, run.config.compute
+                )
                 sums = sum_lists(folder / "lists" / name, prepared, shard, run.config.evaluate, _bootstrap(run))
                 sums.save(folder / f"ranker-{name}.npz")
             raters = {name: rater() for name, rater in _raters(run).items()}

@@ -12,6 +12,7 @@ from recsys.models.base import Model, Ranker, Rater
 from recsys.models.presets import PRESETS
 
 Role = Literal["ranker", "rater"]
+ROLES: tuple[Role, ...] = ("ranker", "rater")
 
 # Where each model stands. Imported when asked for: TensorFlow alone takes seconds. A model may stand in both.
 RANKERS: Mapping[str, str] = {
