@@ -20,8 +20,9 @@ from recsys.config import RunConfig
 from recsys.experiment import Experiment, open_experiment, require_writable
 from recsys.identity import code_version
 from recsys.models.registry import RANKERS, RATERS, roles_of
-from recsys.prepare.prepared import Counts, Prepared, write_prepared
+from recsys.prepare.prepared import Counts, Prepared
 from recsys.prepare.stage import read_inputs, tell_counts
+from recsys.prepare.write import write_prepared
 from recsys.progress import track
 from recsys.read import read_items
 from recsys.store import Store, sealed_stage, write_whole

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from recsys.config import InputConfig
 from recsys.errors import InputRefused
-from recsys.prepare.prepared import Counts, write_prepared
+from recsys.prepare.prepared import Counts
+from recsys.prepare.write import write_prepared
 from recsys.ratings import Ratings, Snapshot
 from recsys.read import RowsRefused, read_items, read_ratings
 from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest

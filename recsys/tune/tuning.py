@@ -15,9 +15,10 @@ from recsys.config import RunConfig
 from recsys.errors import InputRefused, UsageError
 from recsys.experiment import Experiment, open_experiment, require_writable
 from recsys.models.registry import Role, roles_of, settings_of
-from recsys.prepare.prepared import Prepared, split_off, write_prepared
+from recsys.prepare.prepared import Prepared
 from recsys.prepare.stage import read_inputs
 from recsys.prepare.subset import without
+from recsys.prepare.write import split_off, write_prepared
 from recsys.read import read_items
 from recsys.store import Store, sealed_stage, write_whole
 from recsys.tune.objective import METRICS, Objective

@@ -32,7 +32,8 @@ def naive_lists(run, score):
     """Each user's items by (score descending, item ascending), none rated in training."""
     prepared = run.prepared
     training_set, held_out = prepared.training_set("split"), np.asarray(prepared.array("held_out"))
-    user, item = np.asarray(prepared.array("user_index")), np.asarray(prepared.array("item_index"))
+    item = prepared.array("item_index")
+    user = np.repeat(np.arange(prepared.ids.n_users), np.diff(prepared.array("indptr")))
     lists = []
     for each in range(prepared.ids.n_users):
         seen = set(item[(user == each) & ~held_out].tolist()) | ({2} if each == 1 else set())  # the refused pair

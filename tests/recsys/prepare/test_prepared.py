@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from scipy.sparse import vstack
 
 from recsys.config import PrepareConfig
 from recsys.errors import InputRefused
 from recsys.prepare.means import rows_of
-from recsys.prepare.prepared import PARTS, RATING_ARRAYS, Prepared, write_prepared
+from recsys.prepare.prepared import PARTS, Prepared
+from recsys.prepare.shards import Shard, cut
 from recsys.prepare.training_set import build_training_set
+from recsys.prepare.write import write_prepared
 from recsys.ratings import Scale
 from recsys.score.stage import popular_table, served_users
 
@@ -101,10 +105,15 @@ def test_seen_has_items_that_are_not_kept(tmp_path, ratings):
 def test_files_of_the_folder(prepared):
     assert_array_equal(prepared.array("rating"), np.array([5, 3, 4, 3, 3, 3, 1, 2], np.float32))
     assert_array_equal(prepared.array("timestamp"), [1, 2, 1, 2, 3, 1, 2, 1])
-    assert {name: prepared.array(name).dtype.name for name in RATING_ARRAYS} == {
-        "user_index": "int32", "item_index": "int32", "rating": "float32", "timestamp": "int64",
-        "seen_user_index": "int32", "seen_item_index": "int32",
+    assert_array_equal(prepared.array("indptr"), [0, 2, 5, 7, 8])
+    assert_array_equal(prepared.array("item_index"), [0, 1, 0, 1, 2, 0, 2, 2])
+    assert_array_equal(prepared.array("seen_indptr"), [0, 1, 1, 1, 2])
+    assert_array_equal(prepared.array("seen_item_index"), [2, 0])
+    kinds = {
+        "indptr": "int64", "item_index": "int32", "rating": "float32", "timestamp": "int64", "held_out": "bool",
+        "seen_indptr": "int64", "seen_item_index": "int32", "served": "bool",
     }  # fmt: skip
+    assert {name: prepared.array(name).dtype.name for name in kinds} == kinds
     assert prepared.items()["title"].to_pylist() == ["title of 1", "title of 2", "title of 3"]
     assert prepared.quarantine()["line"].to_pylist() == [1, 2]
     record = json.loads((prepared.folder / "prepared.json").read_text())
@@ -185,9 +194,10 @@ def test_a_training_set_is_read_as_it_was_written(make_ratings, triples, top_ite
     ratings = make_ratings(triples)
     with tempfile.TemporaryDirectory() as folder:
         prepared, counts = write(Path(folder), ratings, top_items=top_items, seed=seed)
-        held_out = np.asarray(prepared.array("held_out"))
+        held_out = prepared.array("held_out")
+        order = np.lexsort((ratings.item_index, ratings.user_index))
         for part in PARTS:
-            mask = ~held_out if part == "split" else np.ones(len(ratings), bool)
+            mask = order[~held_out] if part == "split" else order
             built = build_training_set(
                 ratings.user_index[mask], ratings.item_index[mask], ratings.rating[mask],
                 (ratings.n_users, ratings.n_items), top_items=top_items, min_user_ratings=1,
@@ -288,7 +298,7 @@ def test_timestamps_are_kept_only_where_both_have_them(tmp_path, make_ratings, t
     prepared, _ = write(tmp_path, train, test)
     assert (tmp_path / "timestamp.npy").exists() == all(timed)
     if all(timed):
-        assert prepared.array("timestamp").tolist() == [5, 6, 7]
+        assert prepared.array("timestamp").tolist() == [5, 7, 6]
 
 
 @given(train=tables(), test=tables())
@@ -322,3 +332,35 @@ def test_ml_100ks_own_split_is_the_same_with_and_without_the_test_rows_in_the_in
     for name in ("data", "indices", "indptr"):
         left, right = (getattr(prepared.training_set("all").ratings, name) for prepared in (base, whole))
         assert_array_equal(left, right)
+
+
+# by shards
+
+
+@given(triples=tables(), top_items=st.integers(0, 6), edges=st.sets(st.integers(0, 6)), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_is_read_by_shards_are_the_rows_of_the_whole(make_ratings, triples, top_items, edges, data):
+    pairs = st.sampled_from([(user, item) for user, _, _ in triples for _, item, _ in triples])
+    ratings = make_ratings(triples, seen=data.draw(st.lists(pairs, max_size=5)))
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, _ = write(Path(folder), ratings, top_items=top_items)
+        cuts = sorted({0, ratings.n_users, *(edge for edge in edges if edge < ratings.n_users)})
+        shards = [Shard(start, stop) for start, stop in pairwise(cuts)]
+        for part in PARTS:
+            seen = vstack([prepared.seen(part, shard) for shard in shards])
+            same_rows(seen, prepared.seen(part))
+            assert (seen.dtype, seen.shape) == (np.int8, (ratings.n_users, ratings.n_items))
+            same_rows(
+                vstack([prepared.histories(part, shard) for shard in shards]), prepared.training_set(part).ratings
+            )
+        for whole, parts in zip(prepared.holdout(), zip(*map(prepared.holdout, shards), strict=True), strict=True):
+            assert_array_equal(np.concatenate(parts), whole)
+
+
+def same_rows(left, right):
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(left, name), getattr(right, name))
+
+
+def test_the_folders_own_shards_are_cut_by_the_data(prepared):
+    assert prepared.shards == cut(prepared.array("indptr")) == (Shard(0, 4),)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from recsys import tables
 from recsys.config import RunConfig
 from recsys.evaluate import stage as evaluate_stage
-from recsys.prepare.prepared import write_prepared
+from recsys.prepare.write import write_prepared
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.run import Run

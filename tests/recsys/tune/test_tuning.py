@@ -10,8 +10,8 @@ from recsys import config as configuration
 from recsys.download.stage import take_inputs
 from recsys.errors import InputRefused, UsageError
 from recsys.models.edlae import Edlae
-from recsys.prepare.prepared import split_off
 from recsys.prepare.stage import read_inputs
+from recsys.prepare.write import split_off
 from recsys.store import Store
 from recsys.tune import tuning
 from recsys.tune.objective import Objective
@@ -92,7 +92,8 @@ def test_the_test_part_is_nowhere_in_what_the_search_is_given(tmp_path, monkeypa
 
     def spy_call(self, chosen):
         ids, arrays = self.prepared.ids, self.prepared
-        user, item = arrays.array("user_index"), arrays.array("item_index")
+        item = arrays.array("item_index")
+        user = np.repeat(np.arange(ids.n_users), np.diff(arrays.array("indptr")))
         given.update(zip(np.asarray(ids.user_ids)[user], np.asarray(ids.item_ids)[item], strict=True))
         return call(self, chosen)
 
