@@ -8,6 +8,7 @@ import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,11 +77,11 @@ def peak_memory_mib() -> int:
 
 def ahead(made: Iterator[Thing]) -> Iterator[Thing]:
     """The same things, each made in another thread while the one before it is used."""
-    end = object()
+    end, context = object(), copy_context()  # what it logs belongs to the task that it is made for
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, made, end)
+        coming = pool.submit(context.run, next, made, end)
         while (thing := coming.result()) is not end:
-            coming = pool.submit(next, made, end)
+            coming = pool.submit(context.run, next, made, end)
             yield thing  # type: ignore[misc]
 
 

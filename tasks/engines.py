@@ -25,7 +25,7 @@ from recsys.run import Run
 
 if TYPE_CHECKING:
     from distributed import Client
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
 log = logging.getLogger("recsys")
 
@@ -102,7 +102,7 @@ def engine_of(config: RunConfig) -> Iterator[Engine]:
 def _runner(config: RunConfig) -> Iterator[DaskTaskRunner]:
     try:
         from distributed import Client
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise UsageError(
             "The engine dask is not installed.",
@@ -118,7 +118,7 @@ def _runner(config: RunConfig) -> Iterator[DaskTaskRunner]:
             yield runner
         return
     try:  # Prefect's client would say it with a traceback, and wait longer
-        with Client(config.scheduler, timeout=CONNECT_S, set_as_default=False) as client:
+        with Client(config.scheduler, timeout=CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(1, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise SourceUnavailable(
@@ -179,7 +179,7 @@ def _wait(client: Client, futures: list[Any]) -> None:
     seen = time.monotonic()
     while True:
         try:
-            wait(futures, timeout=LOOK_EVERY_S)
+            wait(futures, timeout=LOOK_EVERY_S)  # type: ignore[no-untyped-call]
         except (TimeoutError, StillWaiting):
             if client.status != "running" or client.scheduler_info(n_workers=-1)["workers"]:
                 seen = time.monotonic() if client.status == "running" else seen
@@ -204,7 +204,7 @@ def _loss_told() -> Iterator[None]:
 
 def _lost(found: str) -> dict[str, str]:
     return {
-        "what": "The Dask cluster was lost in the middle of the run; nothing was published, the tables are as they were.",
+        "what": "The Dask cluster was lost in the middle of the run; the published tables are as they were.",
         "expected": "a scheduler and workers until the end",
         "found": found,
         "todo": "start them again and give the same command: what was finished is kept and the run goes on from there",
