@@ -31,7 +31,13 @@ log = logging.getLogger("recsys")
 
 CONNECT_S = 20.0  # to reach a scheduler and a first worker; they answer within a second or are not there
 NOBODY_S = 60.0  # without any worker before a run is given up: a nanny starts a dead one anew within seconds
-LOOK_EVERY_S = 2.0
+LOOK_S = 0.05
+# One piece at a time in a worker, which has threads of its own; what its memory may hold is compute.memory_mib's to say.
+# Prefect's lines go to the run's page, not to the terminal of whoever started it.
+LOCAL_CLUSTER = {
+    "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL,
+    "env": {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"},
+}  # fmt: skip
 CORES_A_WORKER = 4  # a worker holds a model of its own, its threads share it
 
 
@@ -112,8 +118,7 @@ def _runner(config: RunConfig) -> Iterator[DaskTaskRunner]:
         ) from error
     if config.scheduler is None:
         workers = _workers(config.compute)
-        local = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
-        with DaskTaskRunner(cluster_kwargs=local) as runner:
+        with DaskTaskRunner(cluster_kwargs={"n_workers": workers, **LOCAL_CLUSTER}) as runner:
             runner.client.wait_for_workers(workers, timeout=NOBODY_S)
             yield runner
         return
@@ -173,20 +178,14 @@ def _require_alike(client: Client, store: Path) -> None:
 
 def _wait(client: Client, futures: list[Any]) -> None:
     """Wait for all futures, and not for ever where nobody is left to work on them."""
-    from distributed import TimeoutError as StillWaiting
-    from distributed import wait
-
     seen = time.monotonic()
-    while True:
-        try:
-            wait(futures, timeout=LOOK_EVERY_S)  # type: ignore[no-untyped-call]
-        except (TimeoutError, StillWaiting):
-            if client.status != "running" or client.scheduler_info(n_workers=-1)["workers"]:
-                seen = time.monotonic() if client.status == "running" else seen
+    for future in futures:
+        while not future.done():
+            time.sleep(LOOK_S)
+            if client.status == "running" and client.scheduler_info(n_workers=-1)["workers"]:
+                seen = time.monotonic()
             if time.monotonic() - seen > NOBODY_S:
-                raise EngineLost(**_lost(f"no worker for {NOBODY_S:g} s")) from None
-        else:
-            return
+                raise EngineLost(**_lost(f"no worker for {NOBODY_S:g} s"))
 
 
 @contextmanager
