@@ -78,11 +78,15 @@ def peak_memory_mib() -> int:
 def ahead(made: Iterator[Thing]) -> Iterator[Thing]:
     """The same things, each made in another thread while the one before it is used."""
     end, context = object(), copy_context()  # what it logs belongs to the task that it is made for
+
+    def make() -> Any:
+        return context.run(lambda: next(made, end))
+
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(context.run, next, made, end)
+        coming = pool.submit(make)
         while (thing := coming.result()) is not end:
-            coming = pool.submit(context.run, next, made, end)
-            yield thing  # type: ignore[misc]
+            coming = pool.submit(make)
+            yield thing
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:
