@@ -32,7 +32,7 @@ log = logging.getLogger("recsys")
 CONNECT_S = 20.0  # to reach a scheduler and a first worker; they answer within a second or are not there
 NOBODY_S = 60.0  # without any worker before a run is given up: a nanny starts a dead one anew within seconds
 LOOK_S = 0.05
-# One piece at a time in a worker, which has threads of its own; what its memory may hold is compute.memory_mib's to say.
+# One piece at a time in a worker, which has threads of its own; what it may hold is for compute.memory_mib to say.
 # Prefect's lines go to the run's page, not to the terminal of whoever started it.
 LOCAL_CLUSTER = {
     "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL,

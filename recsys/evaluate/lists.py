@@ -64,7 +64,7 @@ def diversity(lists: NDArray[np.int32], binary: Iterable[csr_matrix], column_of:
     together = np.zeros((len(known), len(known)))
     for rows in binary:
         vectors = rows[:, np.maximum(known, 0)]
-        together += vectors.T @ vectors
+        together += (vectors.T @ vectors).toarray()
     size = np.sqrt(np.maximum(together.diagonal(), 1.0))
     distance = 1.0 - together / np.outer(size, size)
     if len(known) and known[0] < 0:

@@ -19,7 +19,7 @@ from recsys.evaluate import stage as evaluate_stage
 from recsys.models.keras_backend import load_keras
 from recsys.prepare.stage import prepare
 from recsys.publish.stage import publish
-from recsys.score.stage import score
+from recsys.score.stage import score, score_shard
 from recsys.store import Store
 from recsys.train.stage import fit, refit
 
@@ -29,9 +29,11 @@ STAGES = {
     "prepare": prepare,
     "fit the ranker": lambda run: fit(run, "ranker"),
     "fit the rater": lambda run: fit(run, "rater"),
+    "evaluate a shard": lambda run: evaluate_stage.evaluate_shard(run, 0),
     "evaluate": evaluate_stage.evaluate,
     "refit the ranker": lambda run: refit(run, "ranker"),
     "refit the rater": lambda run: refit(run, "rater"),
+    "score a shard": lambda run: score_shard(run, 0),
     "score": score,
     "publish": publish,
 }

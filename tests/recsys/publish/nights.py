@@ -12,7 +12,7 @@ from recsys.prepare.write import write_prepared
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.run import Run
-from recsys.score.stage import score
+from recsys.score.stage import score, score_shard
 from recsys.store import sealed_stage
 from recsys.train.stage import fit, refit
 
@@ -90,11 +90,20 @@ def score_run(run):
     """All stages up to the tables."""
     fit(run, "ranker")
     fit(run, "rater")
-    evaluate_stage.evaluate(run)
+    evaluate_run(run)
     refit(run, "ranker")
     refit(run, "rater")
+    for shard in run.shards:
+        score_shard(run, shard)
     score(run)
     return run
+
+
+def evaluate_run(run):
+    """The stage with its shards."""
+    for shard in run.shards:
+        evaluate_stage.evaluate_shard(run, shard)
+    return evaluate_stage.evaluate(run)
 
 
 def publish_night(store, **given):
