@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -188,16 +189,15 @@ def _broken_pointer(store: RunStore) -> str | None:
 
 
 def _describe(folder: Path) -> dict[str, Any]:
-    from recsys.run import read_manifest
     from recsys.states import state_of
 
     state = state_of(folder)
     row = {"run_date": folder.parent.name.removeprefix("run_date="), "run_id": _id_of(folder)}
-    figures = _figures(read_manifest(folder)) if state.name == "complete" else {}
+    figures = _figures(state.manifest) if state.manifest else {}
     return row | {"state": state.name, "reason": state.reason} | figures
 
 
-def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
+def _figures(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "verdict": manifest["gate"]["verdict"],
         "dataset": manifest["input"]["dataset"],
