@@ -25,12 +25,11 @@ from recsys.models.base import Ranker, Rater
 from recsys.parquet import write_file
 from recsys.prepare.prepared import Prepared
 from recsys.publish.damage import Damage, DamagedRun, damaged_run, find_damage, find_damage_by_size
-from recsys.publish.manifest import is_sealed
+from recsys.publish.manifest import sealed_manifest
 from recsys.ratings import IdType
 from recsys.read import read_pairs
 from recsys.read.blocks import file_bytes
 from recsys.read.ids import typed_ids
-from recsys.run import read_manifest
 from recsys.store import MANIFEST, TABLES, Pointer, Store
 
 log = logging.getLogger("recsys")
@@ -61,12 +60,9 @@ class PublishedRun:
             DamagedRun: it is gone, or not as it was written.
         """
         try:
-            manifest = read_manifest(self.folder)
+            return sealed_manifest(self.folder)
         except UsageError as error:
             raise damaged_run(self.folder, find_damage(self.folder)) from error
-        if not is_sealed(manifest):
-            raise damaged_run(self.folder, find_damage(self.folder))
-        return manifest
 
     @property
     def run_id(self) -> str:

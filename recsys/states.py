@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from recsys.errors import UsageError
 from recsys.evaluate.gate import PROMOTED
-from recsys.publish.manifest import is_sealed
-from recsys.run import REFUSAL, read_manifest
+from recsys.publish.manifest import sealed_manifest
+from recsys.run import REFUSAL
 from recsys.store import MANIFEST
 
 Name = Literal["complete", "damaged", "refused by the gate", "input refused", "unfinished"]
@@ -18,10 +19,11 @@ Name = Literal["complete", "damaged", "refused by the gate", "input refused", "u
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, and why, in words."""
+    """Where a run stands, and why, in words; of a complete one with its manifest."""
 
     name: Name
     reason: str
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
 
 def state_of(folder: Path) -> State:
@@ -46,12 +48,10 @@ def may_go_on(state: State) -> bool:
 
 def _by_manifest(folder: Path) -> State:
     try:
-        manifest = read_manifest(folder)
+        manifest = sealed_manifest(folder)
     except UsageError as error:
         return State("damaged", f"{MANIFEST}: {error.found}")
-    if not is_sealed(manifest):
-        return State("damaged", f"{MANIFEST} was changed")
-    return State("complete", "; ".join(manifest["gate"]["reasons"]))
+    return State("complete", "; ".join(manifest["gate"]["reasons"]), manifest)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -26,10 +26,9 @@ from deployments.cli.options import (
     TestFraction,
     TestRatings,
     TopItems,
-    parse_columns,
+    load_config,
 )
-from deployments.cli.run import INTERRUPTED
-from recsys import config as configuration
+from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
 
 # Columns as they stand in the table, and whether less is better; `{k}` is the length of a list.
@@ -72,17 +71,12 @@ def compare(
     first failure.
     """
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
-    given = {name: value for name, value in locals().items() if name in _OPTIONS}
-    given["columns"] = parse_columns(columns)
-    settings = _with_cutoff(configuration.load(config, given, tuple(assignments or ())))
+    settings = _with_cutoff(load_config(locals()))
     show_progress()
     from recsys.compare.comparison import compare as run_comparison
 
-    try:
+    with stoppable("the models measured so far are kept, the same command goes on from there"):
         found = run_comparison(settings, names, out)
-    except KeyboardInterrupt:
-        error("stopped by the keyboard; the models measured so far are kept, the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result(found.to_json())
     else:
@@ -96,10 +90,6 @@ def compare(
 
 
 compare.__doc__ = f"{compare.__doc__}\n{EXAMPLE}"
-_OPTIONS = (
-    "dataset", "ratings", "items", "mirror", "store", "top_n", "top_items", "min_user_ratings", "split",
-    "test_fraction", "test_ratings", "seed",
-)  # fmt: skip
 
 
 def _with_cutoff(config: RunConfig) -> RunConfig:

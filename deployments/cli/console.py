@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +24,7 @@ from rich.text import Text
 
 from recsys import progress
 
+LIST_HEAD = ("rank", "gets", "predicted", "source", "because of")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 # ESC, BEL, CR and their like steer a terminal; a title or an id may hold any of them.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -112,6 +113,17 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         drawn.add_row(*(value if isinstance(value, Text) else Text(visible(_plain(value))) for value in row))
     Console(highlight=False, width=width()).print(drawn)
+
+
+def list_cells(row: Mapping[str, Any], titles: Mapping[Any, str | None]) -> list[object]:
+    """A row of `recommendations` with its title, under `LIST_HEAD`.
+
+    Args:
+        titles: of each item_id, None where it has none.
+    """
+    predicted = "" if row["predicted_rating"] is None else f"{row['predicted_rating']:.2f}"
+    because = titles.get(row["because_item_id"]) or row["because_item_id"]
+    return [row["rank"], row["title"] or row["item_id"], predicted, row["source"], because]
 
 
 def width() -> int:

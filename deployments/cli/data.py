@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deployments.cli.console import result, show_progress, table
-from deployments.cli.options import Config, Json, Mirror, Set, Store, store_folder
+from deployments.cli.options import Config, Json, Mirror, Set, Store, load_config, store_folder
 
 
 def datasets(json_output: Json = False) -> None:
@@ -38,12 +38,10 @@ def download(
     """
     from dataclasses import asdict
 
-    from recsys import config as configuration
     from recsys.download.snapshot import take_snapshot
     from recsys.store import Store as RunStore
 
-    given = {"dataset": name, "mirror": mirror, "store": store}
-    settings = configuration.load(config, given, tuple(assignments or ()))
+    settings = load_config(locals() | {"dataset": name})
     show_progress()
     folder = RunStore(store_folder(settings.store))
     with folder.lock():

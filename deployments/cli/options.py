@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from recsys.config import OPTION_SECTION, RunConfig, load
 from recsys.errors import UsageError
 
 DEFAULT_STORE = "./store"
+OPTIONS = {*OPTION_SECTION, "store", "seed", "run_date", "engine"}  # those of no section stand at the top
 
 Store = Annotated[
     str | None, typer.Option(envvar="RECSYS_STORE", help=f"folder of runs and tables; default {DEFAULT_STORE}")
@@ -42,6 +45,17 @@ Seed = Annotated[int | None, typer.Option(help="seed of splits, weights, shuffle
 def store_folder(store: str | None) -> Path:
     """The store's folder."""
     return Path(store or DEFAULT_STORE).resolve()
+
+
+def load_config(given: Mapping[str, Any]) -> RunConfig:
+    """The configuration from a command's arguments by their names; those that are no options play no part.
+
+    Raises:
+        UsageError: it is wrong.
+    """
+    options = {name: value for name, value in given.items() if name in OPTIONS}
+    options["columns"] = parse_columns(given.get("columns"))
+    return load(given["config"], options, tuple(given["assignments"] or ()))
 
 
 def parse_columns(text: str | None) -> dict[str, str] | None:

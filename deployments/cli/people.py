@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli.console import result, show_progress, table
+from deployments.cli.console import LIST_HEAD, list_cells, result, show_progress, table
 from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, store_folder
 from deployments.cli.run import parse_date
 
@@ -87,17 +87,7 @@ def _print(found: FoldIn) -> None:
     titles = found.run.titles
     people = _lists(found)
     for person in people[:MOST_SHOWN]:
-        rows = [
-            [
-                row["rank"],
-                row["title"] or row["item_id"],
-                "" if row["predicted_rating"] is None else f"{row['predicted_rating']:.2f}",
-                row["source"],
-                titles.get(row["because_item_id"]) or row["because_item_id"],
-            ]
-            for row in person["recommendations"]
-        ]
-        head = ("rank", "gets", "predicted", "source", "because of")
-        table(f"User {person['user_id']}, by run {found.run.run_id}", head, rows)
+        rows = (list_cells(row, titles) for row in person["recommendations"])
+        table(f"User {person['user_id']}, by run {found.run.run_id}", LIST_HEAD, rows)
     if len(people) > MOST_SHOWN:
         typer.echo(f"and {len(people) - MOST_SHOWN:,} more people: use --out or --json")

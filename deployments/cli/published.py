@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import error, result, show_progress, table, visible_lines
+from deployments.cli.console import LIST_HEAD, error, list_cells, result, show_progress, table, visible_lines
 from deployments.cli.options import Json, RunDate, Store, parse_columns, store_folder
 from deployments.cli.run import parse_date
 from recsys.config import InputConfig, validated
@@ -16,6 +18,7 @@ from recsys.errors import UsageError
 from recsys.store import BrokenPointer
 from recsys.store import Store as RunStore
 
+RATED_HEAD = ("rated", "title")
 runs = typer.Typer(no_args_is_help=True, help="The published history.")
 show = typer.Typer(no_args_is_help=True, help="What a person has rated, and gets.")
 
@@ -163,26 +166,14 @@ def show_user(
         result({"user_id": user_id, "run_id": run.run_id, "ratings": rated, "recommendations": gets})
         return
     sides = [
-        [*_rated_cells(rated, place), *_gets_cells(titles, gets, place)]
-        for place in range(max(len(rated[:most]), len(gets)))
+        [*(left or [""] * len(RATED_HEAD)), *(right or [""] * len(LIST_HEAD))]
+        for left, right in zip_longest(map(_rated_cells, rated[:most]), (list_cells(row, titles) for row in gets))
     ]
-    head = ("rated", "title", "rank", "gets", "predicted", "source", "because of")
-    table(f"User {user_id}: {len(rated)} ratings, run {run.run_id}", head, sides)
+    table(f"User {user_id}: {len(rated)} ratings, run {run.run_id}", (*RATED_HEAD, *LIST_HEAD), sides)
 
 
-def _rated_cells(rated: list[dict[str, Any]], place: int) -> list[Any]:
-    if place >= len(rated):
-        return ["", ""]
-    return [f"{rated[place]['rating']:g}", rated[place]["title"] or rated[place]["item_id"]]
-
-
-def _gets_cells(titles: Any, gets: list[dict[str, Any]], place: int) -> list[Any]:
-    if place >= len(gets):
-        return [""] * 5
-    row = gets[place]
-    predicted = "" if row["predicted_rating"] is None else f"{row['predicted_rating']:.2f}"
-    because = titles.get(row["because_item_id"]) or row["because_item_id"]
-    return [row["rank"], row["title"] or row["item_id"], predicted, row["source"], because]
+def _rated_cells(row: dict[str, Any]) -> list[object]:
+    return [f"{row['rating']:g}", row["title"] or row["item_id"]]
 
 
 def _id_of(folder: Path) -> str:
@@ -198,16 +189,15 @@ def _broken_pointer(store: RunStore) -> str | None:
 
 
 def _describe(folder: Path) -> dict[str, Any]:
-    from recsys.run import read_manifest
     from recsys.states import state_of
 
     state = state_of(folder)
     row = {"run_date": folder.parent.name.removeprefix("run_date="), "run_id": _id_of(folder)}
-    figures = _figures(read_manifest(folder)) if state.name == "complete" else {}
+    figures = _figures(state.manifest) if state.manifest else {}
     return row | {"state": state.name, "reason": state.reason} | figures
 
 
-def _figures(manifest: dict[str, Any]) -> dict[str, Any]:
+def _figures(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "verdict": manifest["gate"]["verdict"],
         "dataset": manifest["input"]["dataset"],

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -29,18 +26,17 @@ from deployments.cli.options import (
     TestFraction,
     TestRatings,
     TopItems,
-    parse_columns,
+    load_config,
     store_folder,
 )
-from recsys import config as configuration
+from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
-from recsys.errors import RecsysError, UsageError
+from recsys.errors import UsageError
 from recsys.store import Store as RunStore
 
 if TYPE_CHECKING:
     from recsys.publish.stage import Published
 
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # as shells have it
 OUTCOMES = {
     "published": "published",
     "unchanged": "published already, and unchanged",
@@ -78,11 +74,9 @@ def run(
     json_output: Json = False,
 ) -> None:
     """The nightly flow, once, here: download, prepare, train, evaluate, score, publish."""
-    given = {name: value for name, value in locals().items() if name not in ("config", "assignments", "json_output")}
-    given["columns"] = parse_columns(columns)
-    run_config = configuration.load(config, given, tuple(assignments or ()))
+    run_config = load_config(locals())
     show_progress()
-    with _stoppable():
+    with stoppable("the published tables are as they were; the next run goes on from here"):
         _refuse_early(run_config)
         published, manifest = _run_flow(run_config)
     if json_output:
@@ -90,37 +84,6 @@ def run(
 
 
 run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
-
-
-class Stopped(RecsysError):
-    """Someone ended the run."""
-
-    def __init__(self, by: str, exit_code: int) -> None:
-        super().__init__(f"stopped by {by}; the published tables are as they were; the next run goes on from here")
-        self.exit_code = exit_code
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, taken for Ctrl-C by all that is under way."""
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM (a scheduler) free the store, end the children and are told in one line."""
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    except Terminated:
-        raise Stopped("SIGTERM", TERMINATED) from None
-    except KeyboardInterrupt:
-        raise Stopped("the keyboard", INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break off the clearing up
-    raise Terminated
 
 
 def _refuse_early(config: RunConfig) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from deployments.cli.console import error, result, show_progress, table
+from deployments.cli.console import result, show_progress, table
 from deployments.cli.options import (
     Columns,
     Config,
@@ -26,10 +26,9 @@ from deployments.cli.options import (
     TestFraction,
     TestRatings,
     TopItems,
-    parse_columns,
+    load_config,
 )
-from deployments.cli.run import INTERRUPTED
-from recsys import config as configuration
+from deployments.cli.stopping import stoppable
 from recsys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,9 +70,7 @@ def tune(
     --config` to say. A search that was killed goes on where it was. Settings given by `--set models.MODEL.key=value`
     stay as they are.
     """
-    given = {name: value for name, value in locals().items() if name in _OPTIONS}
-    given["columns"] = parse_columns(columns)
-    settings = configuration.load(config, given, tuple(assignments or ()))
+    settings = load_config(locals())
     show_progress()
     from recsys.tune.search import Limits
     from recsys.tune.tuning import tune as run_search
@@ -81,11 +78,8 @@ def tune(
     if role not in (None, "ranker", "rater"):
         raise UsageError(f"--as {role!r} is no role.", expected="ranker or rater", found=role or "")
     limits, today = Limits(trials, timeout), datetime.now(UTC).date()
-    try:
+    with stoppable("the trials that ended are kept, the same command goes on from there"):
         tuned = run_search(settings, model, limits, today=today, role=role, out=out)  # type: ignore[arg-type]
-    except KeyboardInterrupt:
-        error("stopped by the keyboard; the trials that ended are kept, the same command goes on from there")
-        raise typer.Exit(INTERRUPTED) from None
     if json_output:
         result(tuned.to_json())
         return
@@ -94,10 +88,6 @@ def tune(
 
 
 tune.__doc__ = f"{tune.__doc__}\n{EXAMPLE}"
-_OPTIONS = (
-    "dataset", "ratings", "items", "mirror", "store", "top_items", "min_user_ratings", "split", "test_fraction",
-    "test_ratings", "seed",
-)  # fmt: skip
 
 
 def _show(tuned: Tuned) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recsys import tables
 from recsys.compare.contestant import BASELINES, Contestant, Record, Terms, in_own_process
@@ -20,6 +18,7 @@ from recsys.config import RunConfig
 from recsys.experiment import Experiment, open_experiment, require_writable
 from recsys.identity import code_version
 from recsys.models.registry import RANKERS, RATERS, roles_of
+from recsys.parquet import write_file
 from recsys.prepare.prepared import Counts, Prepared
 from recsys.prepare.stage import read_inputs, tell_counts
 from recsys.prepare.write import write_prepared
@@ -153,7 +152,6 @@ def _measured_once(contestant: Contestant, terms: Terms) -> Record:
 
 
 def _write(file: Path, experiment: Experiment, records: Sequence[Record]) -> None:
-    table = to_table(records)
     metadata = {
         "schema_version": tables.SCHEMA_VERSION,
         "key": experiment.key,
@@ -163,6 +161,4 @@ def _write(file: Path, experiment: Experiment, records: Sequence[Record]) -> Non
         "prepare": experiment.config.prepare.model_copy(update={"top_items": experiment.top_items}).model_dump_json(),
         "seed": str(experiment.config.seed),
     }
-    fresh = file.with_name(f".{file.name}.{os.getpid()}.new")
-    pq.write_table(table.replace_schema_metadata(metadata), fresh, compression="zstd")
-    os.replace(fresh, file)
+    write_file(to_table(records), file, metadata)

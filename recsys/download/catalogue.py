@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from recsys.download.hashing import Digests
 from recsys.errors import UsageError, sample
@@ -82,6 +83,21 @@ def _public(name: str) -> tuple[str, ...]:
     return (f"{GROUPLENS}/{name}.zip",)
 
 
+def _csv(name: str, description: str, **more: Any) -> Dataset:
+    """An archive as they have been since 2015: CSV with a header, half stars, the folder named as the archive."""
+    fields: dict[str, Any] = {"urls": _public(name), "pin": None, "folder": name, **more}
+    return Dataset(
+        name=name,
+        description=description,
+        ratings_member="ratings.csv",
+        items_member="movies.csv",
+        ratings_format=RATINGS_CSV,
+        items_format=MOVIES_CSV,
+        scale=HALF_STARS,
+        **fields,
+    )
+
+
 _ENTRIES = (
     Dataset(
         name="ml-100k",
@@ -141,106 +157,63 @@ _ENTRIES = (
         n_users=69_878,
         n_items=10_677,
     ),
-    Dataset(
-        name="ml-20m",
-        description="MovieLens 20M (2015): half stars",
-        urls=_public("ml-20m"),
+    _csv(
+        "ml-20m",
+        "MovieLens 20M (2015): half stars",
         pin=Digests(
             198_702_078,
             "cd245b17a1ae2cc31bb14903e1204af3",
             "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
         ),
-        folder="ml-20m",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
         n_ratings=20_000_263,
         n_users=138_493,
         n_items=26_744,
     ),
-    Dataset(
-        name="ml-25m",
-        description="MovieLens 25M (2019): half stars",
-        urls=_public("ml-25m"),
+    _csv(
+        "ml-25m",
+        "MovieLens 25M (2019): half stars",
         pin=Digests(
             261_978_986,
             "6b51fb2759a8657d3bfcbfc42b592ada",
             "8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
         ),
-        folder="ml-25m",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
         n_ratings=25_000_095,
         n_users=162_541,
         n_items=59_047,
     ),
-    Dataset(
-        name="ml-32m",
-        description="MovieLens 32M (2024): half stars, the largest that never changes",
-        urls=_public("ml-32m"),
+    _csv(
+        "ml-32m",
+        "MovieLens 32M (2024): half stars, the largest that never changes",
         pin=Digests(
             238_950_008,
             "d472be332d4daa821edc399621853b57",
             "e4a68655d7386b8f95f2f2424b2ff975dfdd15ffd59e0d864a14dca43e99d6ee",
         ),
-        folder="ml-32m",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
         n_ratings=32_000_204,
         n_users=200_948,
         n_items=84_432,
     ),
-    Dataset(
-        name="ml-latest-small",
-        description="MovieLens latest, small (changes by edition; figures of 9/2018): half stars",
-        urls=_public("ml-latest-small"),
-        pin=None,
-        folder="ml-latest-small",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
+    _csv(
+        "ml-latest-small",
+        "MovieLens latest, small (changes by edition; figures of 9/2018): half stars",
         n_ratings=100_836,
         n_users=610,
         n_items=9_724,
         licence=FREE_LICENCE,
     ),
-    Dataset(
-        name="ml-latest",
-        description="MovieLens latest (changes by edition; figures of 7/2023): half stars",
-        urls=_public("ml-latest"),
-        pin=None,
-        folder="ml-latest",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
+    _csv(
+        "ml-latest",
+        "MovieLens latest (changes by edition; figures of 7/2023): half stars",
         n_ratings=33_832_162,
         n_users=330_975,
         n_items=83_239,
         licence=FREE_LICENCE,
     ),
-    Dataset(
-        name="ml-latest-small-2016",
-        description="MovieLens latest, small, edition of 2016 (from a mirror only): half stars",
+    _csv(
+        "ml-latest-small-2016",
+        "MovieLens latest, small, edition of 2016 (from a mirror only): half stars",
         urls=(),
-        pin=None,
         folder="ml-latest-small",
-        ratings_member="ratings.csv",
-        items_member="movies.csv",
-        ratings_format=RATINGS_CSV,
-        items_format=MOVIES_CSV,
-        scale=HALF_STARS,
         n_ratings=100_004,
         n_users=671,
         n_items=9_066,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.errors import RecsysError, UsageError, sample
-from recsys.publish.manifest import is_sealed, sha256_of
-from recsys.run import read_manifest
+from recsys.publish.manifest import sealed_manifest, sha256_of
 from recsys.store import MANIFEST
 
 
@@ -81,10 +80,9 @@ def _manifest_or_damage(folder: Path) -> dict[str, Any] | Damage:
     if not (folder / MANIFEST).exists():
         return Damage(0, missing=(MANIFEST,))
     try:
-        manifest = read_manifest(folder)
+        return sealed_manifest(folder)
     except UsageError:
         return Damage(0, changed=(MANIFEST,))
-    return manifest if is_sealed(manifest) else Damage(0, changed=(MANIFEST,))
 
 
 def _is_as_named(path: Path, entry: Mapping[str, Any]) -> bool:

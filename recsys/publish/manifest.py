@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from recsys.errors import UsageError
 from recsys.identity import code_version
-from recsys.run import Run
+from recsys.run import Run, read_manifest
 from recsys.store import MANIFEST
 from recsys.tables import SCHEMA_VERSION
 
@@ -56,6 +57,23 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with a hash of its own content, so that damage to itself is found too."""
     return {**manifest, SEAL: _content_hash(manifest)}
+
+
+def sealed_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a complete run, as it was written.
+
+    Raises:
+        UsageError: it is missing, cannot be read, or was changed since.
+    """
+    manifest = read_manifest(folder)
+    if not is_sealed(manifest):
+        raise UsageError(
+            f"The manifest of the run in {folder} was changed since it was written.",
+            expected=f"a {MANIFEST} that fits its own hash, {SEAL}",
+            found="another content",
+            todo="`recsys runs verify` compares all files of a run",
+        )
+    return manifest
 
 
 def is_sealed(manifest: Any) -> bool:

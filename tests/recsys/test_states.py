@@ -32,7 +32,7 @@ PASSED = {"gate": {"verdict": "PROMOTED", "reasons": ["all is well"]}}
         ({"refused/reason.json": REFUSED}, "input refused", "The input is much smaller. 20 ratings"),
         ({"manifest.json": seal(PASSED), "evaluation.json": GATE}, "complete", "all is well"),
         ({"manifest.json": "{"}, "damaged", "manifest.json: "),
-        ({"manifest.json": PASSED}, "damaged", "manifest.json was changed"),
+        ({"manifest.json": PASSED}, "damaged", "manifest.json: another content"),
     ],
 )
 def test_the_state_and_its_reason(tmp_path, files, name, reason):
