@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from recsys.errors import GateRefused
@@ -19,6 +20,7 @@ from recsys.evaluate.sums import RankingSums, RatingSums
 from recsys.models.base import FitContext, Ranker, Rater
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.popular import Popular, PopularSettings
+from recsys.prepare.prepared import Prepared
 from recsys.run import Run
 from recsys.store import sealed_stage, write_whole
 from recsys.train.stage import fitted_on_split, forget_models, load_ranker, load_rater
@@ -65,6 +67,7 @@ def evaluate(run: Run) -> Evaluation:
         write_whole(file, json.dumps({**record, "gate": asdict(verdict)}, indent=2))
         run.write_record_of_shards("evaluate", time.monotonic() - started)
         forget_models()
+        _means.cache_clear()
     record = json.loads(file.read_text())
     verdict = Verdict(record["gate"]["verdict"], tuple(record["gate"]["reasons"]))
     if not verdict.promoted:  # it goes no further: the judged models and lists are of no more use
@@ -126,5 +129,10 @@ def _raters(run: Run) -> dict[str, Callable[[], Rater]]:
     context = FitContext(run.config.seed, run.config.compute)
     return {
         run.config.train.rater: lambda: load_rater(fitted_on_split(run, "rater"), run),
-        "means": lambda: MeansOnly.fit(run.prepared.training_set("split"), MeansSettings(), context),
+        "means": lambda: _means(run.prepared, context),
     }
+
+
+@lru_cache(maxsize=1)  # a pass over all ratings, not one a shard
+def _means(prepared: Prepared, context: FitContext) -> MeansOnly:
+    return MeansOnly.fit(prepared.training_set("split"), MeansSettings(), context)
