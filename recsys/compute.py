@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from itertools import pairwise
@@ -20,6 +21,8 @@ from threadpoolctl import threadpool_limits
 from recsys.config import ComputeConfig
 
 MIB = 1 << 20
+Task = TypeVar("Task")
+Made = TypeVar("Made")
 
 Thing = TypeVar("Thing")
 
@@ -34,6 +37,18 @@ def one_blas_thread() -> Iterator[None]:
     """Within, BLAS and LAPACK use one thread: with more, the last bits of a result depend on how many there are."""
     with threadpool_limits(1):
         yield
+
+
+def in_order(work: Callable[[Task], Made], tasks: Iterable[Task], threads: int) -> Generator[Made, None, None]:
+    """`work` of each task, done in threads and given in the order of the tasks; at most threads + 1 of them wait."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def over_tiles(work: Callable[[slice, slice], None], n: int, tile: int, threads: int) -> None:

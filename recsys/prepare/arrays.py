@@ -28,3 +28,33 @@ def read_array(path: Path, start: int = 0, stop: int | None = None) -> NDArray[A
     if len(found) != wanted:
         raise ValueError(f"{path} is cut short: {wanted:,} entries expected from {start:,} on, {len(found):,} found")
     return found
+
+
+class ArrayWriter:
+    """An array file that is written piece by piece; complete, and the same as `numpy.save` writes, once it is closed.
+
+    NumPy leaves room in the header for a length that is known only at the end.
+    """
+
+    def __init__(self, path: Path, kind: type) -> None:
+        self._kind, self._length = np.dtype(kind), 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def append(self, piece: NDArray[Any]) -> None:
+        """Write the next entries."""
+        piece.astype(self._kind, copy=False).tofile(self._file)
+        self._length += len(piece)
+
+    def __enter__(self) -> ArrayWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._write_header()
+
+    def _write_header(self) -> None:
+        header = np.lib.format.header_data_from_array_1_0(np.empty(0, self._kind)) | {"shape": (self._length,)}
+        np.lib.format.write_array_header_1_0(self._file, header)

@@ -89,6 +89,11 @@ class Prepared:
         """The scale that was declared, by the dataset or the configuration."""
         return Scale(**self._record["declared_scale"])
 
+    @property
+    def timed(self) -> bool:
+        """Whether the ratings have timestamps."""
+        return (self.folder / "timestamp.npy").exists()
+
     @cached_property
     def _record(self) -> dict:  # type: ignore[type-arg]
         return json.loads((self.folder / "prepared.json").read_text())  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.sparse import vstack
 
-from recsys.config import PrepareConfig
+from recsys.config import ComputeConfig, PrepareConfig
 from recsys.errors import InputRefused
 from recsys.prepare.means import rows_of
 from recsys.prepare.prepared import PARTS, Prepared
@@ -23,24 +23,25 @@ from recsys.prepare.shards import Shard, cut
 from recsys.prepare.training_set import build_training_set
 from recsys.prepare.write import write_prepared
 from recsys.ratings import Scale
+from recsys.read.stream import Stream
 from recsys.score.stage import popular_table, served_users
 
 
-def titles(ratings):
+def titles(item_ids):
     """What `recsys.read.read_items` gives."""
     return pa.table(
         {
-            "item_id": ratings.item_ids,
-            "title": pa.array([f"title of {item}" for item in ratings.item_ids.to_pylist()]),
-            "genres": pa.array([["drama"]] * ratings.n_items, pa.list_(pa.string())),
+            "item_id": item_ids,
+            "title": pa.array([f"title of {item}" for item in item_ids.to_pylist()]),
+            "genres": pa.array([["drama"]] * len(item_ids), pa.list_(pa.string())),
         }
     )
 
 
 def write(folder, ratings, test=None, *, top_items=0, scale=Scale(), seed=1, **config):  # noqa: B008
     counts = write_prepared(
-        folder, ratings, titles(ratings), test,
-        config=PrepareConfig(**config), top_items=top_items, scale=scale, seed=seed,
+        folder, Stream.of(ratings), None if test is None else Stream.of(test), titles=titles,
+        config=PrepareConfig(**config), top_items=top_items, scale=scale, seed=seed, compute=ComputeConfig(threads=1),
     )  # fmt: skip
     return Prepared(folder), counts
 
@@ -252,8 +253,7 @@ def test_ids_that_only_the_hold_out_has_are_known_but_not_served_and_no_candidat
 def test_titles_follow_the_larger_id_map(given_one):
     items = given_one.items()
     assert items["item_id"].to_pylist() == [1, 2, 3, 77]
-    assert items["title"].to_pylist() == ["title of 1", "title of 2", "title of 3", None]
-    assert items["genres"].to_pylist() == [["drama"]] * 3 + [None]
+    assert items["title"].to_pylist() == ["title of 1", "title of 2", "title of 3", "title of 77"]
 
 
 def test_seen_of_a_given_hold_out(given_one):

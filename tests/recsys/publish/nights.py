@@ -11,6 +11,7 @@ from recsys.evaluate import stage as evaluate_stage
 from recsys.prepare.write import write_prepared
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
+from recsys.read.stream import Stream
 from recsys.run import Run
 from recsys.score.stage import score, score_shard
 from recsys.store import sealed_stage
@@ -80,8 +81,8 @@ def make_run(
     with sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
         if folder is not None:
             write_prepared(
-                folder, ratings, items, None,
-                config=run.config.prepare, top_items=run.top_items, scale=snapshot.scale, seed=run.config.seed,
+                folder, Stream.of(ratings), None, titles=lambda item_ids: items, config=run.config.prepare,
+                top_items=run.top_items, scale=snapshot.scale, seed=run.config.seed, compute=run.config.compute,
             )  # fmt: skip
     return run
 
