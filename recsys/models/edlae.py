@@ -6,8 +6,9 @@ case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.033
 
 Two powers go past it, both 0 in the papers. The squared errors of a user with many ratings are many and large, so that
 a few such users decide the weights, while a ranking is judged by user: `user_power` weighs each user's row in the Gram
-matrix by ratings ^ -power, the ratings taken in half powers of two (`cooccurrence.user_weights`). And the penalty draws the weights towards a rare item, with less data behind them, nearer to
-0 than those towards a popular one: `item_power` multiplies an item's scores by count ^ -power to make up for it.
+matrix by ratings ^ -power, the ratings rounded down to a power of two (`user_weights`). And the penalty draws the
+weights towards a rare item, with less data behind them, nearer to 0 than those towards a popular one: `item_power`
+multiplies an item's scores by count ^ -power to make up for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, TopN, load_arrays, save_arrays
-from recsys.models.cooccurrence import Whole, WeightedRows, upper_gram
+from recsys.models.cooccurrence import WeightedRows, Whole, upper_gram
 from recsys.models.linear import LinearRanker
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.linear import largest_of_rows

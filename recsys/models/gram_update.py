@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from recsys.compute import compiled, over_ranges
 from recsys.identifiers import UNKNOWN
 from recsys.models.cooccurrence import (
-    SHARD,
     ChangedRows,
     Matrix,
     WeightedRows,
@@ -28,6 +27,9 @@ from recsys.models.cooccurrence import (
     pairs_of,
     sum_type,
 )
+
+# Entries of changed users added at once, 100 MB: each time takes a pass over the matrix, as long as 100 million pairs.
+AT_ONCE = 1 << 22
 
 Packed = NDArray[np.unsignedinteger]
 
@@ -41,13 +43,15 @@ class OldGram:
     """A Gram matrix as it was, the rows it was made of, and where those stand now.
 
     Attributes:
-        packed: the upper triangle, row after row, in the smallest type that holds it.
+        packed: the upper triangle, row after row, in the smaller type that holds it.
+        largest: its largest sum.
         rows: its rows.
         user_of: (n_users now,) int32, the old row of each user, `UNKNOWN` for a new one.
         column_of: (n_columns then,) int32, the column of each old one now, ascending; `UNKNOWN` for one that is gone.
     """
 
     packed: Packed
+    largest: int
     rows: WeightedRows
     user_of: NDArray[np.int32]
     column_of: NDArray[np.int32]
@@ -87,7 +91,7 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     changed, signature = _compare(old, rows, keys, threads)
     differing = _differing(changed, old, rows, threads)
     _check_work(changed, differing, rows)
-    kind = sum_type(old.rows.largest + rows.largest)
+    kind = sum_type(old.largest + rows.largest)  # on the way, some users' rows are new and some old
     gram = np.zeros((rows.n_columns, rows.n_columns))
     signatures = np.zeros(rows.n_columns, np.uint64)
     moved = _Moved.of(old, rows.n_columns)
@@ -174,7 +178,8 @@ def _compare(old: OldGram, rows: WeightedRows, keys: NDArray[np.uint64], threads
 def _bounds(rows: WeightedRows, users: NDArray[np.integer]) -> tuple[Whole, Whole, Whole]:
     """begin, end and weight of users' rows; nothing for `UNKNOWN` and for who is not learned from."""
     weight = np.where(users == UNKNOWN, 0, rows.weight[users])
-    return tuple(np.where(weight > 0, array, 0) for array in (rows.indptr[users], rows.indptr[users + 1], weight))
+    begin, end = (np.where(weight > 0, edges[users], 0) for edges in (rows.indptr[:-1], rows.indptr[1:]))
+    return begin, end, weight
 
 
 def _differing(changed: _Changed, old: OldGram, rows: WeightedRows, threads: int) -> Whole:
@@ -208,10 +213,10 @@ def _check_work(changed: _Changed, differing: Whole, rows: WeightedRows) -> None
 
 
 def _cuts(changed: _Changed, differing: Whole) -> list[int]:
-    """Edges between changed users of about `SHARD` entries together."""
+    """Edges between changed users of about `AT_ONCE` entries together."""
     entries = np.cumsum(changed.end - changed.begin + differing)
     last = int(entries[-1]) if len(entries) else 0
-    inner = np.searchsorted(entries, np.arange(SHARD, last, SHARD)).tolist()
+    inner = np.searchsorted(entries, np.arange(AT_ONCE, last, AT_ONCE)).tolist()
     return [0, *sorted({*inner} - {0, len(entries)}), len(entries)]
 
 
