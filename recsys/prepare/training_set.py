@@ -65,6 +65,19 @@ class TrainingSet:
         return csr_matrix((np.ones(learned.nnz, np.float32), learned.indices, learned.indptr), shape=learned.shape)
 
     @cached_property
+    def learned_columns(self) -> NDArray[np.bool_]:
+        """(n_columns,) bool, columns with a rating that is learned from."""
+        if self.trained.all():  # an item is kept for its ratings
+            return np.ones(len(self.items), dtype=bool)
+        return np.bincount(self.learned.indices, minlength=len(self.items)) > 0
+
+    @cached_property
+    def learned_column_of(self) -> NDArray[np.int32]:
+        """`column_of`, and `UNKNOWN` for an item without a rating that is learned from too."""
+        column = self.column_of
+        return np.where((column != UNKNOWN) & self.learned_columns[column], column, np.int32(UNKNOWN))
+
+    @cached_property
     def column_of(self) -> NDArray[np.int32]:
         """(n_items,) the column of each item_index, `UNKNOWN` for an item not kept."""
         return columns_of(self.items, self.n_items)

@@ -14,7 +14,8 @@ load_keras()
 from recsys.models.matrix_factorisation import MatrixFactorisationSettings, damped_means, strength  # noqa: E402
 from recsys.models.networks import Factors  # noqa: E402
 from recsys.train.epochs import Schedule, train_epochs  # noqa: E402
-from recsys.train.pairs import Pairs, batch_for, validation_slice  # noqa: E402
+from recsys.train.pairs import batch_for  # noqa: E402
+from recsys.train.rated import Pairs, validation_slice  # noqa: E402
 
 SCHEDULE = Schedule(epochs=6, patience=2, batch=4, learning_rate=0.01, final_rate=0.5, horizon=6)
 COLUMNS = (np.array([0, 1, 2, 0, 1], np.int32), np.array([0, 1, 0, 1, 0], np.int32), np.float32([1, 2, 3, 4, 5]))
