@@ -20,11 +20,10 @@ pytest.importorskip("prefect_dask", reason="the extra `dask` is not installed")
 
 # A small night in nine shards.
 CUT = """
-import sys
-from functools import partial
-import recsys.prepare.write as write
 from deployments.cli.app import main
-write.cut = partial(write.cut, users=60)
+from recsys.prepare.shards import SHARD_RATINGS, cut
+
+cut.__defaults__ = (SHARD_RATINGS, 60)
 main()
 """
 # A worker that takes its time over a shard, so that it can be caught at it.
