@@ -3,8 +3,9 @@
     python -m benchmarks.training --mirror DIR
 
 Biases and 64 factors. On 90% of ml-1m: seconds an epoch, and until the other 10% are predicted with an RMSE of
-`TARGET`. On random ratings of ml-25m's shape: seconds an epoch; Keras' are taken on a sample of the ratings, with tables of full
-size, and multiplied. Compilation is in the seconds until the target and not in those of an epoch, which are a median.
+`TARGET`. On random ratings of ml-25m's shape: seconds an epoch; Keras' are taken on a sample of the ratings, with
+tables of full size, and multiplied. Compilation is in the seconds until the target and not in those of an epoch, which
+are a median.
 Each runs in a process of its own; prediction of the held-out part is taken out of all times.
 """
 
