@@ -12,7 +12,7 @@ Each runs in a process of its own; prediction of the held-out part is taken out 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,25 +46,26 @@ def main() -> None:
     parser.add_argument("--mirror", required=True, help="folder or base URL that holds ml-1m.zip")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     given = parser.parse_args()
-    print("\n".join(lines(rows(given.mirror, ComputeConfig(threads=given.threads)))))
+    found: list[Row] = []
+    for row in rows(given.mirror, ComputeConfig(threads=given.threads)):
+        found.append(row)
+        print(lines(found)[-1], flush=True)
 
 
-def rows(mirror: str, compute: ComputeConfig) -> list[Row]:
+def rows(mirror: str, compute: ComputeConfig) -> Iterator[Row]:
     """A row for each data and trainer.
 
-    Returns:
+    Yields:
         data, trainer, seconds_an_epoch, seconds_to_target (None: not reached, or nothing held out), rmse of the last
         epoch (None likewise), epochs, peak_mib.
     """
     trainers: dict[str, tuple[Callable[..., Row], int]] = {
         "compiled": (compiled, 20), "keras epochs": (keras_epochs, 10), "keras fit": (keras_fit, 6)
     }  # fmt: skip
-    found = []
     for data in ("ml-1m", "ml-25m shape"):
         for name, (train, epochs) in trainers.items():
             row = alone(train, data, mirror, compute, epochs if data == "ml-1m" else 3)
-            found.append({"data": data, "trainer": name, **row})
-    return found
+            yield {"data": data, "trainer": name, **row}
 
 
 def lines(found: Sequence[Row]) -> list[str]:
