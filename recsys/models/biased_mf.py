@@ -21,28 +21,31 @@ from recsys.train.strata import strata_of
 
 
 class BiasedMFSettings(EpochSettings, FactorSettings):
-    """Settings; the defaults were found on validation slices of ml-1m, ml-100k, ml-latest-small and demo."""
+    """Settings, for ratings of standard deviation 1 as `recsys.train.descent` explains.
 
-    epochs: int = Field(30, ge=1, description="at most; the learning rate falls over that many")
+    The defaults were found on validation slices of ml-1m, ml-100k, ml-latest-small and demo.
+    """
+
+    epochs: int = Field(20, ge=1, description="at most; the learning rate falls over that many")
     patience: int = Field(
         4, ge=1, description="epochs without a better validation loss before stopping; the start is flat"
     )
     learning_rate: Annotated[float, Tunable(1e-2, 0.15, log=True)] = Field(
-        0.05, gt=0, description="of the factors in the first epoch"
+        0.09, gt=0, description="of the factors in the first epoch"
     )
-    final_rate: float = Field(0.1, gt=0, le=1, description="share of the learning rate left at the last epoch")
+    final_rate: float = Field(0.05, gt=0, le=1, description="share of the learning rate left at the last epoch")
     bias_rate: Annotated[float, Tunable(0.02, 1, log=True)] = Field(
-        0.1, gt=0, description="learning rate of the biases, in units of the factors'"
+        0.2, gt=0, description="learning rate of the biases, in units of the factors'"
     )
-    init_scale: float = Field(0.0075, gt=0, description="standard deviation of the first factors")
+    init_scale: float = Field(0.005, gt=0, description="standard deviation of the first factors")
     reg: Annotated[float, Tunable(0.01, 0.3, log=True)] = Field(
-        0.072, ge=0, description="L2 of the factors of each rating's user and item, for average counts"
+        0.062, ge=0, description="L2 of the factors of each rating's user and item, for average counts"
     )
     reg_power: Annotated[float, Tunable(0, 1)] = Field(
         0.25, ge=0, description="L2 is reg * (count / mean count) ** -power: rare rows are held tighter"
     )
     bias_reg: Annotated[float, Tunable(1e-3, 0.3, log=True)] = Field(
-        0.05, ge=0, description="L2 of the biases, a rating"
+        0.06, ge=0, description="L2 of the biases, a rating"
     )
 
 
@@ -91,7 +94,7 @@ class BiasedMF(FactorModel):
         return cls(
             items=training_set.items, row_of=training_set.learned_column_of, learned=training_set.trained,
             best_epoch=trained.best_epoch, epochs=trained.history, parts=Factors(tables.overall, *tables.arrays),
-            held_by=Ridge(settings.reg, settings.reg_power, settings.bias_reg, mean_count),
+            held_by=Ridge(settings.reg * tables.unit, settings.reg_power, settings.bias_reg, mean_count),
         )  # fmt: skip
 
     @property

@@ -13,19 +13,17 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from recsys.compute import one_blas_thread
-from recsys.config import Section, Tunable
+from recsys.config import Tunable
 from recsys.models.pairs import PairModel, in_span
 from recsys.score.products import pair_products
+from recsys.train.settings import EmbeddingSettings
 
 Vector = NDArray[np.float32]
 
 
-class FactorSettings(Section):
+class FactorSettings(EmbeddingSettings):
     """Settings of all factorisations; the defaults were found on validation slices of MovieLens data."""
 
-    embedding_size: Annotated[int, Tunable(8, 256, log=True)] = Field(
-        64, ge=1, description="numbers that describe a user, and an item"
-    )
     damping: Annotated[float, Tunable(0, 50)] = Field(
         10.0, ge=0, description="biases start at means damped by that many ratings of the mean"
     )

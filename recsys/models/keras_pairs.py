@@ -6,29 +6,25 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recsys.config import Tunable
 from recsys.models.base import FitContext, load_arrays, save_arrays
 from recsys.models.keras_backend import load_keras, load_network, save_network, start_training, weights_of
 from recsys.models.pairs import PairModel
 from recsys.prepare.training_set import TrainingSet
 from recsys.train.rated import Rated, split_pairs
-from recsys.train.settings import Initializer, TrainingSettings
+from recsys.train.settings import EmbeddingSettings, Initializer, TrainingSettings
 
 Weights = dict[str, NDArray[np.float32]]
 
 
-class PairSettings(TrainingSettings):
+class PairSettings(TrainingSettings, EmbeddingSettings):
     """Settings of all models of pairs."""
 
-    embedding_size: Annotated[int, Tunable(8, 256, log=True)] = Field(
-        64, ge=1, description="numbers that describe a user, and an item"
-    )
     initializer: Initializer = Field("normal", description="Keras' initialiser of the tables")
     init_scale: float = Field(0.01, gt=0, description="standard deviation of `normal`, bound of `uniform`")
     table_reg: float = Field(0.0, ge=0, description="L2 of the whole tables at each step, as Keras' regularisers count")

@@ -6,6 +6,9 @@
 one rating after the other (Koren, Bell and Volinsky, "Matrix factorization techniques for recommender systems",
 Computer 42(8), 2009), in strata of blocks that touch disjoint rows (`recsys.train.strata`): equal for any number of
 threads. Strata are done in an order of the epoch's own.
+
+Settings are for ratings of standard deviation 1. With s the one that there is, factors grow as sqrt(s), so that steps
+are divided by it and the factors' regularisation multiplied: ratings times ten are learned as well, ten times as large.
 """
 
 from __future__ import annotations
@@ -40,11 +43,13 @@ class Tables:
 
     Attributes:
         overall: mean rating, which stays.
+        unit: standard deviation of the ratings; 1 where they are all alike.
         users: (n_users, size) float32.     items: (n_columns, size) float32.
         user_bias: (n_users,) float32.     item_bias: (n_columns,) float32.
     """
 
     overall: float
+    unit: float
     users: Table
     items: Table
     user_bias: Table
@@ -59,12 +64,11 @@ class Tables:
 def first_tables(strata: Strata, shape: tuple[int, int], settings: BiasedMFSettings, seed: int) -> Tables:
     """Small random factors, and biases at damped means."""
     overall, user_bias, item_bias = damped_means(strata, shape, settings.damping)
-    draw = np.random.default_rng(seed)
-    users, items = (
-        draw.standard_normal((rows, settings.embedding_size), np.float32) * np.float32(settings.init_scale)
-        for rows in shape
-    )
-    return Tables(overall, users, items, user_bias, item_bias)
+    squares = sum(float(np.sum((block.rating - np.float64(overall)) ** 2)) for block in strata.blocks())
+    unit = (squares / len(strata)) ** 0.5 or 1.0
+    draw, scale = np.random.default_rng(seed), np.float32(settings.init_scale * unit**0.5)
+    users, items = (draw.standard_normal((rows, settings.embedding_size), np.float32) * scale for rows in shape)
+    return Tables(overall, unit, users, items, user_bias, item_bias)
 
 
 def descend(
@@ -88,7 +92,7 @@ def descend(
     Raises:
         UsageError: the loss is no longer a finite number.
     """
-    training = _Descent(tables, strata, settings, seed, threads)
+    training = Descent(tables, strata, settings, seed, threads)
     validate: Callable[[], float] | None = (lambda: mean_square(tables, watched, threads)) if len(watched) else None
     parts = [settings.model_dump(), epochs, seed, len(strata), len(watched), [each.shape for each in tables.arrays]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -110,7 +114,7 @@ def mean_square(tables: Tables, pairs: Pairs, threads: int) -> float:
     return float(sums.sum() / len(pairs))
 
 
-class _Descent:
+class Descent:
     """A training under way."""
 
     name = "biased_mf"
@@ -118,13 +122,13 @@ class _Descent:
     def __init__(self, tables: Tables, strata: Strata, settings: BiasedMFSettings, seed: int, threads: int) -> None:
         self.tables, self.strata, self.settings, self.seed, self.threads = tables, strata, settings, seed, threads
         self.user_reg, self.item_reg = (
-            strength(counts(strata, side, len(rows)), settings.reg, settings.reg_power)
+            strength(counts(strata, side, len(rows)), settings.reg * tables.unit, settings.reg_power)
             for side, rows in (("user", tables.users), ("item", tables.items))
         )
 
     def epoch(self, number: int) -> float:
         """One pass over all ratings; returns their mean squared error, each as it was before its step."""
-        rate = np.float32(self.rate(number))
+        rate = self.rate(number)
         losses = np.zeros(SIDE * SIDE)
         for stratum in np.random.default_rng([self.seed, number]).permutation(SIDE):
             first = int(stratum) * SIDE
@@ -133,7 +137,7 @@ class _Descent:
                 step_blocks(
                     first + start, first + stop, self.strata.edges, self.strata.user, self.strata.item,
                     self.strata.rating, np.float32(self.tables.overall), *self.tables.arrays,
-                    rate, rate * np.float32(self.settings.bias_rate),
+                    np.float32(rate / self.tables.unit), np.float32(rate * self.settings.bias_rate),
                     self.user_reg, self.item_reg, np.float32(self.settings.bias_reg), losses,
                 )  # fmt: skip
 

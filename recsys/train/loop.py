@@ -14,7 +14,7 @@ from recsys.train.checkpoint import Arrays, Checkpoints, State
 
 log = logging.getLogger("recsys")
 
-LEAST_GAIN = 1e-5  # an epoch that improves the validation loss by less does not count as better
+LEAST_GAIN = 1e-5  # an epoch that improves the validation loss by a smaller share does not count as better
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class _Progress:
 
     def add(self, figures: dict[str, float], trainee: Trainee) -> None:
         self.history.append(figures)
-        if figures.get("validation_loss", math.inf) < self.best - LEAST_GAIN:
+        if figures.get("validation_loss", math.inf) < self.best * (1 - LEAST_GAIN):
             self.best, self.best_epoch = figures["validation_loss"], len(self.history)
             self.best_weights = trainee.weights()
 

@@ -12,6 +12,14 @@ Optimizer = Literal["adam", "adamax", "adadelta", "nadam", "rmsprop", "sgd"]
 Initializer = Literal["normal", "uniform", "he_normal", "glorot_uniform"]
 
 
+class EmbeddingSettings(Section):
+    """The size of what a model keeps of each user and item."""
+
+    embedding_size: Annotated[int, Tunable(8, 256, log=True)] = Field(
+        64, ge=1, description="numbers that describe a user, and an item"
+    )
+
+
 class EpochSettings(Section):
     """How long and how fast a model is trained. Defaults differ by model."""
 
