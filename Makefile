@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two workers: many tests wait for processes. Whole files go to one worker, so that each makes its fixtures once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup run test test-slow check fix bench reproduce lock clean
+.PHONY: setup run test test-slow check fix bench bench-large reproduce lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,8 +44,11 @@ fix: .venv/.dev  ## let formatter and linter mend what they can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev  ## the night on real ratings, measured; RECSYS_MIRROR names the folder with the archives
-	$(BIN)/python -m benchmarks.night
+bench: .venv/.dev  ## the quick benchmarks, into docs/benchmarks.md; RECSYS_MIRROR names the folder with the archives
+	$(BIN)/python -m benchmarks.page
+
+bench-large: .venv/.dev  ## the slow ones: growth to a million users, a night of 25 million ratings
+	$(BIN)/python -m benchmarks.page --slow
 
 reproduce: .venv/.dev  ## the tutorials' figures and the records again, from RECSYS_MIRROR; hours, goes on where it broke off
 	$(BIN)/python -m benchmarks.reproduce

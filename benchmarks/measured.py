@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
+import resource
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -18,15 +20,19 @@ class Measured:
 
     Attributes:
         seconds: wall time.
+        cpu_seconds: of all its processes that were waited for; hardly depends on what else the machine does.
         peak_mib: highest sum over the process tree of resident memory, pages shared between processes counted once a
             process, so rather too much than too little.
         own_peak_mib: the same without the children.
+        private_peak_mib: as peak_mib, without pages of mapped files, which the system may drop at any time.
         out: standard output.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     own_peak_mib: float
+    private_peak_mib: float
     out: str
 
 
@@ -52,22 +58,30 @@ def measure(command: Sequence[str], env: Mapping[str, str]) -> Measured:
     Raises:
         RuntimeError: it failed; with what it said.
     """
-    started = time.monotonic()
-    process = psutil.Popen(list(command), env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak = own = 0
-    while process.poll() is None:
-        now = _resident(process)
-        peak, own = max(peak, sum(now)), max(own, now[0] if now else 0)
-        time.sleep(SAMPLE_S)
-    seconds = time.monotonic() - started
-    out, err = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {err[-2000:]}")
-    return Measured(seconds, peak / 2**20, own / 2**20, out)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:  # a full pipe would stop it
+        started, before = time.monotonic(), _children_cpu()
+        process = psutil.Popen(list(command), env=dict(env), stdout=out, stderr=err)
+        peak = own = private = 0
+        while process.poll() is None:
+            now = _memory(process)
+            peak, own = max(peak, sum(each.rss for each in now)), max(own, now[0].rss if now else 0)
+            private = max(private, sum(each.rss - each.shared for each in now))
+            time.sleep(SAMPLE_S)
+        seconds, cpu = time.monotonic() - started, _children_cpu() - before
+        out.seek(0)
+        err.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {err.read()[-2000:]}")
+        return Measured(seconds, cpu, peak / 2**20, own / 2**20, private / 2**20, out.read())
 
 
-def _resident(process: psutil.Popen) -> list[int]:
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _memory(process: psutil.Popen) -> list[Any]:
     try:
-        return [each.memory_info().rss for each in [process, *process.children(recursive=True)]]
+        return [each.memory_info() for each in [process, *process.children(recursive=True)]]
     except psutil.NoSuchProcess:  # one that ended while it was asked; the next sample sees the others
-        return [0]
+        return []
