@@ -124,8 +124,8 @@ def _order_by(bucket_of, user, n_buckets):  # type: ignore[no-untyped-def]
 
 
 def _write_at(file: int, piece: NDArray, offset: int) -> None:
-    left = piece.tobytes()
-    while left:  # one call writes at most 2 GiB, and less where a disk is nearly full
+    left = piece.view(np.uint8).data
+    while len(left):  # one call writes at most 2 GiB, and less where a disk is nearly full
         done = os.pwrite(file, left, offset)
         left, offset = left[done:], offset + done
 
