@@ -20,7 +20,7 @@ from recsys.config import ComputeConfig
 from recsys.errors import InputRefused
 from recsys.identifiers import IdMap
 from recsys.prepare import shuffle as shuffling
-from recsys.prepare import write
+from recsys.prepare import sort, write
 from recsys.prepare.draws import Draws, mix
 from recsys.prepare.prepared import PARTS
 from recsys.prepare.split import random_split
@@ -206,13 +206,13 @@ def test_a_budget_of_memory_cuts_the_ratings_into_buckets(tmp_path, write_folder
     pairs = rng.permutation(10_000)[:6_000]
     ratings = make_ratings([(int(pair // 50), int(pair % 50), 3.0) for pair in pairs])
     watched = (
-        mock.patch.object(write, "shuffle", wraps=write.shuffle),
+        mock.patch.object(sort, "shuffle", wraps=sort.shuffle),
         mock.patch.object(shuffling, "_sorted", wraps=shuffling._sorted),
     )
-    with watched[0] as shuffle, watched[1] as sort:
+    with watched[0] as shuffle, watched[1] as sorts:
         write_folder(tmp_path, ratings, compute=ComputeConfig(threads=1, memory_mib=1))
     assert shuffle.call_args.kwargs["memory"] == 1 << 18
-    assert sort.call_count == 4
+    assert sorts.call_count == 4
     assert not list(tmp_path.glob("work-*"))
 
 
