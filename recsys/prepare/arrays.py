@@ -43,7 +43,7 @@ class ArrayWriter:
 
     def append(self, piece: NDArray[Any]) -> None:
         """Write the next entries."""
-        piece.astype(self._kind, copy=False).tofile(self._file)
+        self._file.write(np.ascontiguousarray(piece, self._kind).data)  # `tofile` would not say why it failed
         self._length += len(piece)
 
     def __enter__(self) -> ArrayWriter:

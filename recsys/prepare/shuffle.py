@@ -37,7 +37,7 @@ class Bucket:
         indptr: (len(users) + 1,) int64, where each user's ratings begin.
         item_index, rating, timestamp: (n,) as in `Ratings`.
         row: (n,) int64, grows with the place in the input; the place itself if that was asked for.
-        dropped: (n_dropped,) int64, rows likewise that a later one replaces.
+        dropped: (n_dropped,) int64, rows likewise that a later one replaces, if places were asked for.
         repeated: own rows (those of no given hold-out) that a later own row replaces.
         seen_user_index, seen_item_index: pairs of refused rows, by (user, item), that have no rating here.
     """
@@ -70,7 +70,7 @@ def shuffle(joined: Joined, folder: Path, *, with_rows: bool, memory: int, threa
     if not (with_rows or joined.given):
         names.remove("row")
     _deal(joined, folder, names, indptr, buckets, threads)
-    return in_order(partial(_sorted, joined, folder, names, indptr), buckets, threads)
+    return in_order(partial(_sorted, joined, folder, names, indptr, with_rows), buckets, threads)
 
 
 def _deal(
@@ -124,40 +124,37 @@ def _order_by(bucket_of, user, n_buckets):  # type: ignore[no-untyped-def]
 
 
 def _write_at(file: int, piece: NDArray, offset: int) -> None:
-    left = piece.tobytes()
-    while left:  # one call writes at most 2 GiB, and less where a disk is nearly full
+    left = piece.view(np.uint8).data
+    while len(left):  # one call writes at most 2 GiB, and less where a disk is nearly full
         done = os.pwrite(file, left, offset)
         left, offset = left[done:], offset + done
 
 
-def _sorted(joined: Joined, folder: Path, names: list[str], indptr: NDArray[np.int64], users: Shard) -> Bucket:
+def _sorted(
+    joined: Joined, folder: Path, names: list[str], indptr: NDArray[np.int64], with_dropped: bool, users: Shard
+) -> Bucket:
     start, stop = int(indptr[users.start]), int(indptr[users.stop])
 
     def column(name: str) -> NDArray:
         kind = np.dtype(COLUMNS[name])
         return np.fromfile(folder / name, kind, stop - start, offset=start * kind.itemsize)
 
-    user, item = column("user"), column("item")
+    user, item, n_items = column("user"), column("item"), len(joined.stream.item_ids)
     timestamp = column("timestamp") if "timestamp" in names else np.empty(0, np.int64)
-    row = column("row") if "row" in names else None
-    n_items = len(joined.stream.item_ids)
-    own = len(user) if row is None else int(np.searchsorted(row, joined.own))
+    row = column("row") if "row" in names else np.arange(len(user))
     order = by_pair(user, item, users.start, len(users), n_items)
-    kept, repeated = latest(order, user, item, timestamp, own)
-    dropped = np.setdiff1d(order, kept, assume_unique=True) if len(kept) < len(order) else np.empty(0, np.int64)
-    del order
-    rated_user, rated_item = user[kept], item[kept]
-    counts = np.bincount(rated_user - users.start, minlength=len(users))
+    kept, repeated = latest(order, user, item, timestamp, int(np.searchsorted(row, joined.own)))
+    user, item = user[kept], item[kept]
     return Bucket(
         users=users,
-        indptr=np.concatenate(([0], np.cumsum(counts))),
-        item_index=rated_item,
+        indptr=np.concatenate(([0], np.cumsum(np.bincount(user - users.start, minlength=len(users))))),
+        item_index=item,
         rating=column("rating")[kept],
         timestamp=timestamp[kept] if joined.timed else None,
-        row=kept if row is None else row[kept],
-        dropped=dropped if row is None else row[dropped],
+        row=row[kept],
+        dropped=np.delete(row, kept) if with_dropped else row[:0],
         repeated=repeated,
-        **_seen(joined, users, rated_user, rated_item, n_items),
+        **_seen(joined, users, user, item, n_items),
     )
 
 

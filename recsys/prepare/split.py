@@ -93,10 +93,9 @@ def leave_last_split(indptr, timestamp, row):  # type: ignore[no-untyped-def]
     return mask
 
 
-Pieces = Callable[[], Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]]
-
-
-def time_split(pieces: Pieces, n_ratings: int, test_fraction: float) -> tuple[int, int]:
+def time_split(
+    pieces: Callable[[], Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]], n_ratings: int, test_fraction: float
+) -> tuple[int, int]:
     """The (timestamp, row) from which on ratings are held out: the latest ceil(test_fraction * n) of all.
 
     Never all of them. A few passes, of which each holds one piece and a histogram in memory.

@@ -41,7 +41,7 @@ class FilePieces:
         """Write the next at the end of the file."""
         self._kind = array.dtype
         with self._path.open("ab") as file:
-            array.tofile(file)
+            file.write(np.ascontiguousarray(array).data)  # `tofile` would not say why it failed
         self._starts.append(self._starts[-1] + array.nbytes)
 
     def __getitem__(self, number: int) -> NDArray[Any]:
