@@ -6,6 +6,7 @@ TensorFlow is imported when a model is fitted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -16,7 +17,8 @@ from scipy.sparse import csr_matrix
 
 from recsys.compute import one_blas_thread
 from recsys.config import Section, Tunable
-from recsys.models.pairs import PairModel, PairSettings, in_span, with_table_reg
+from recsys.models.pairs import PairModel, PairSettings, with_table_reg
+from recsys.score.formula import NO_UNITS, Formula
 
 if TYPE_CHECKING:
     from recsys.train.pairs import Pairs, Rated
@@ -74,17 +76,14 @@ class MatrixFactorisation(PairModel):
             network.item_bias.set_weights([means[2][:, None]])
         return network, with_table_reg(_losses(network, rated, shape, settings), tables, settings.table_reg)
 
-    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n,) the sum of the parts."""
+    @cached_property
+    def formula(self) -> Formula:
+        """Factors, with the biases as offsets."""
         users, items = self.weights[self.user_table], self.weights[self.item_table]
-        product = np.einsum("nk,nk->n", users[user], items[row], dtype=np.float64)
-        return in_span(self.record["overall"] + self._bias("user", user) + self._bias("item", row) + product, self.span)
-
-    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n, item rows) the sum of the parts."""
-        users, items = self.weights[self.user_table], self.weights[self.item_table].astype(np.float64)
-        biases = self._bias("user", user)[:, None] + self._bias("item", slice(None))
-        return in_span(self.record["overall"] + biases + users[user].astype(np.float64) @ items.T, self.span)
+        return Formula(
+            users, items, self.record["overall"] + self._bias("user", slice(None)), self._bias("item", slice(None)),
+            NO_UNITS, self.span,
+        )  # fmt: skip
 
     @property
     def folds_in(self) -> bool:
