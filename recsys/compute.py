@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 import pyarrow as pa
+import scipy.linalg.cython_blas  # noqa: F401  # compiled functions call SciPy's BLAS: loaded now, the limit below holds for it
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ComputeConfig

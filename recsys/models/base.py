@@ -36,6 +36,10 @@ class Histories:
     ratings: csr_matrix
     seen: csr_matrix
 
+    def of(self, rows: NDArray[np.bool_]) -> Histories:
+        """These rows of it; itself where that is all of them."""
+        return self if rows.all() else Histories(self.user_index[rows], self.ratings[rows], self.seen[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class TopN:

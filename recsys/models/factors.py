@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated
 
@@ -14,8 +15,8 @@ from scipy.sparse import csr_matrix
 
 from recsys.compute import one_blas_thread
 from recsys.config import Tunable
-from recsys.models.pairs import PairModel, in_span
-from recsys.score.products import pair_products
+from recsys.models.pairs import PairModel
+from recsys.score.formula import NO_UNITS, Formula
 from recsys.train.settings import EmbeddingSettings
 
 Vector = NDArray[np.float32]
@@ -56,16 +57,11 @@ class Factors:
     item_bias: Vector
     span: tuple[float, float] | None = None
 
-    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n,) ratings of pairs of rows."""
-        bias = self.user_bias[user].astype(np.float64) + self.item_bias[row]
-        return in_span(self.overall + bias + pair_products(self.users, self.items, user, row), self.span)
-
-    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n, item rows) ratings of users with all item rows."""
-        bias = self.user_bias[user].astype(np.float64)[:, None] + self.item_bias
-        product = self.users[user].astype(np.float64) @ self.items.astype(np.float64).T
-        return in_span(self.overall + bias + product, self.span)
+    @property
+    def formula(self) -> Formula:
+        """The same, in float64."""
+        user_offset = self.overall + self.user_bias.astype(np.float64)
+        return Formula(self.users, self.items, user_offset, self.item_bias.astype(np.float64), NO_UNITS, self.span)
 
 
 @dataclass(frozen=True)
@@ -113,13 +109,10 @@ class FactorModel(PairModel):
         """The factors of users and of items."""
         return self.factors.users, self.factors.items
 
-    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n,) the sum of the parts."""
-        return self.factors.rating(user, row)
-
-    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n, item rows) the sum of the parts."""
-        return self.factors.ratings(user)
+    @cached_property
+    def formula(self) -> Formula:
+        """Factors, with the biases as offsets."""
+        return self.factors.formula
 
     @property
     def folds_in(self) -> bool:

@@ -24,7 +24,8 @@ from recsys.errors import UsageError
 from recsys.models.base import Embeddings, FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
-from recsys.score.factors import factor_scores, factor_top_n
+from recsys.score.engine import top_n
+from recsys.score.formula import all_scores, product
 
 Factors = NDArray[np.float64]
 
@@ -123,13 +124,13 @@ class Ials(Ranker):
 
     def score(self, histories: Histories) -> NDArray[np.float32]:
         """(n_users, n_columns) float32."""
-        return factor_scores(self.user_vectors(histories.ratings), self.item_factors, threads=1)
+        return all_scores(product(self.user_vectors(histories.ratings), self.item_factors), threads=1)
 
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n best columns of each user."""
         threads = thread_count(compute)
         users = self.user_vectors(histories.ratings, threads)
-        return TopN(*factor_top_n(users, self.item_factors, histories.seen, n, threads))
+        return TopN(*top_n(product(users, self.item_factors), histories.seen, n, threads))
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """The largest cosines of item vectors."""

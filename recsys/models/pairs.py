@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from recsys.config import ComputeConfig
 from recsys.models.base import Embeddings, Histories, TopN, predicted_pairs
 from recsys.models.by_rating import RanksByRating
 from recsys.score.cosine import nearest_by_cosine
+from recsys.score.engine import top_n
+from recsys.score.formula import Formula, all_scores, pair_scores
+from recsys.score.selection import empty_lists
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,17 +43,14 @@ class PairModel(RanksByRating):
     def vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The tables of users and of items, a row each; rows beyond the users' may follow."""
 
+    @cached_property
     @abstractmethod
-    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n,) ratings of rows of both tables, by the model's formula in float64."""
-
-    @abstractmethod
-    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n, item rows) ratings of users with all rows of the item table."""
+    def formula(self) -> Formula:
+        """The ratings of all rows of both tables, in float64."""
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32; NaN for a user or item without a rating in training."""
-        return predicted_pairs(self.rating, user_index, item_index, self.learned, self.row_of)
+        return predicted_pairs(partial(pair_scores, self.formula), user_index, item_index, self.learned, self.row_of)
 
     def can_score(self, histories: Histories) -> NDArray[np.bool_]:
         """Users with a rating in training, and whoever has rated something where the model folds in."""
@@ -65,16 +66,40 @@ class PairModel(RanksByRating):
         learned: NDArray[np.bool_] = (user_index >= 0) & self.learned[user_index]
         return learned
 
+    def score(self, histories: Histories) -> NDArray[np.float32]:
+        """(n_users, n_columns) predicted ratings; as `grid` where the model has not learned the user."""
+        learned = self._is_learned(histories.user_index)
+        scores = np.empty((len(learned), len(self.items)), np.float32)
+        scores[learned] = np.where(self._known, all_scores(self._formula_of(histories, learned), 1), -np.inf)
+        scores[~learned] = super().score(histories.of(~learned))
+        return scores
+
+    def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
+        """The n columns with the highest predicted rating."""
+        learned = self._is_learned(histories.user_index)
+        columns, scores = empty_lists(len(learned), n)
+        columns[learned], scores[learned] = top_n(
+            self._formula_of(histories, learned), histories.of(learned).seen, n, thread_count(compute),
+            allowed=self._known,
+        )  # fmt: skip
+        others = super().top_n(histories.of(~learned), n, compute)
+        columns[~learned], scores[~learned] = others.columns, others.scores
+        return TopN(columns, scores)
+
+    def _formula_of(self, histories: Histories, users: NDArray[np.bool_]) -> Formula:
+        return self.formula.of(histories.user_index[users]).over(self.row_of[self.items])
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        known: NDArray[np.bool_] = self.row_of[self.items] >= 0
+        return known
+
     def grid(self, histories: Histories, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(len(rows), n_columns) predicted ratings."""
-        user = histories.user_index[rows]
-        row = self.row_of[self.items]
-        scores = np.where(row >= 0, self.ratings(user)[:, row], -np.inf)
-        new = np.flatnonzero(~self._is_learned(user))
-        scores[new] = 0.0
-        if self.folds_in and len(new):
-            folded = new[np.diff(histories.ratings.indptr)[rows[new]] > 0]
-            columns = np.broadcast_to(np.arange(len(row), dtype=np.int32), (len(folded), len(row)))
+        """(len(rows), n_columns) predicted ratings of users who were not learned."""
+        scores = np.zeros((len(rows), len(self.items)))
+        if self.folds_in:
+            folded = np.flatnonzero(np.diff(histories.ratings.indptr)[rows] > 0)
+            columns = np.broadcast_to(np.arange(len(self.items), dtype=np.int32), (len(folded), len(self.items)))
             predicted = self.predict_new(histories.ratings[rows[folded]], columns)
             scores[folded] = np.where(np.isnan(predicted), -np.inf, predicted)
         return scores
@@ -82,7 +107,7 @@ class PairModel(RanksByRating):
     def embeddings(self) -> Embeddings:
         """The rows of both tables."""
         users = self.vectors[0][: len(self.learned)]
-        return Embeddings(users, self.learned, self.item_vectors, self.row_of[self.items] >= 0)
+        return Embeddings(users, self.learned, self.item_vectors, self._known)
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
@@ -91,7 +116,7 @@ class PairModel(RanksByRating):
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """The nearest columns by cosine in the item table."""
-        return TopN(*nearest_by_cosine(self.item_vectors, self.row_of[self.items] >= 0, n, thread_count(compute)))
+        return TopN(*nearest_by_cosine(self.item_vectors, self._known, n, thread_count(compute)))
 
     def found(self) -> dict[str, Any]:
         """epochs: after how many the validation slice was predicted best."""
@@ -100,8 +125,3 @@ class PairModel(RanksByRating):
     def history(self) -> list[dict[str, float]]:
         """Errors (loss, validation_loss) by epoch, squared or absolute as the loss is, in rating units."""
         return self.epochs
-
-
-def in_span(x: NDArray[np.float64], span: tuple[float, float] | None) -> NDArray[np.float64]:
-    """x, or a sigmoid of it between the lowest and the highest rating."""
-    return x if span is None else span[0] + (span[1] - span[0]) / (1.0 + np.exp(-x))

@@ -6,13 +6,12 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from recsys.compute import one_blas_thread
 from recsys.config import Section
 from recsys.models.keras_pairs import KerasPairModel, PairSettings, with_table_reg
-from recsys.models.pairs import in_span
+from recsys.score.formula import Formula
 from recsys.train.rated import Rated, span_of
 from recsys.train.settings import Initializer
 
@@ -66,25 +65,14 @@ class RecommenderNet(KerasPairModel):
 
         return network, with_table_reg(error, [network.user_embedding, network.item_embedding], settings.table_reg)
 
-    def rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n,) by the formula."""
-        users, items = self._first_layer
-        return self._last_layer(users[user] + items[row])
-
-    def ratings(self, user: NDArray[np.int32]) -> NDArray[np.float64]:
-        """(n, item rows) by the formula, a user at a time: item rows x hidden stays in a cache."""
-        users, items = self._first_layer
-        return np.stack([self._last_layer(users[one] + items) for one in user])
-
     @cached_property
-    def _first_layer(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def formula(self) -> Formula:
+        """The first layer's part of each user, its bias with it, and of each item; then the last layer."""
         kernel = self.weights["hidden/kernel"].astype(np.float64)
         size = self.record["embedding_size"]
         with one_blas_thread():
             users = self.weights[self.user_table] @ kernel[:size] + self.weights["hidden/bias"]
-            return users, self.weights[self.item_table] @ kernel[size:]
-
-    def _last_layer(self, hidden: NDArray[np.float64]) -> NDArray[np.float64]:
-        # An einsum sums in one order, whatever the number of rows; a BLAS product need not.
-        x = np.einsum("nh,h->n", np.maximum(hidden, 0.0), self.weights["rating/kernel"][:, 0].astype(np.float64))
-        return in_span(x + float(self.weights["rating/bias"][0]), tuple(self.record["span"]))
+            items = self.weights[self.item_table] @ kernel[size:]
+        last = self.weights["rating/kernel"][:, 0].astype(np.float64)
+        bias = np.full(len(users), float(self.weights["rating/bias"][0]))
+        return Formula(users, items, bias, np.zeros(len(items)), last, tuple(self.record["span"]))

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, eye_array
 
-from recsys.score.factors import factor_top_n
+from recsys.score.engine import top_n
+from recsys.score.formula import product
 from recsys.score.selection import NOTHING, empty_lists
 
 
@@ -27,6 +28,6 @@ def nearest_by_cosine(
     length = np.sqrt(np.einsum("nk,nk->n", vectors[rows], vectors[rows], dtype=np.float64))
     unit = (vectors[rows] / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
     itself = csr_matrix(eye_array(len(unit), format="csr"))
-    near, cosines[rows] = factor_top_n(unit, unit, itself, n, threads)
+    near, cosines[rows] = top_n(product(unit, unit), itself, n, threads)
     columns[rows] = np.where(near >= 0, rows[near], NOTHING)
     return columns, cosines

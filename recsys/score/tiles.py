@@ -1,0 +1,321 @@
+"""The compiled pass over tiles of approximate scores; each call has a block of users of its own and takes no lock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.compute import compiled
+from recsys.score.formula import Floats, output, published
+from recsys.score.lanes import LANES, at_least, lowest_bit
+
+SPARE = 32  # candidates a user beside 2 n, before the worst are thrown away
+INSERTED = 64  # a list up to that length is sorted by insertion: no memory is asked for, most moves are short
+TINY = float(np.finfo(np.float32).tiny)
+LOWEST = np.finfo(np.float32).min
+
+
+class Rough(NamedTuple):
+    """The same in float32, items in the order of what they can reach, for the pass that chooses.
+
+    Attributes:
+        users: (n_users, size).     items: (n_places, size), filled up with zeros to whole groups of 64.
+        hidden: (size,) float32, or of length 0.
+        order: (n_allowed,) int32, the column at each place.     place: (n_columns,) int32, -1 for what is left out.
+        user_norm: (n_users,) float64.
+        norm: (n_tiles + 1,) the longest item from each tile on.     offset: (n_tiles + 1,) the highest, likewise.
+        margin: (n_users,) no score here is further from the published one, before its output; inf: may overflow.
+        tile: items a tile.
+    """
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    order: NDArray[np.int32]
+    place: NDArray[np.int32]
+    user_norm: Floats
+    norm: Floats
+    offset: Floats
+    margin: Floats
+    tile: int
+
+
+class Limits(NamedTuple):
+    """What a block's pass needs of both, a row a user of the block."""
+
+    margin: Floats
+    offset: Floats
+    bounded: bool
+    low: float
+    high: float
+
+
+@compiled
+def block_top_n(start, stop, prune, exact, rough, seen_indptr, seen_indices, columns, scores, given_up):  # type: ignore[no-untyped-def]
+    """The lists of users start..stop-1, tile by tile of items; left empty, and marked, for users who are given up.
+
+    Those have too many columns that the approximate scores cannot tell apart.
+    """
+    n, n_users, n_tiles = columns.shape[1], stop - start, len(rough.norm) - 1
+    capacity = min(len(rough.order), 2 * n + SPARE)
+    found, value = np.empty((n_users, capacity), np.int32), np.empty((n_users, capacity), np.float32)
+    held = np.zeros(n_users, np.int64)
+    least = np.where(given_up[start:stop], np.float32(np.inf), np.float32(LOWEST))
+    limits = Limits(rough.margin[start:stop], exact.user_offset[start:stop], exact.bounded, exact.low, exact.high)
+    places, edges = _seen_by_tile(start, stop, rough, seen_indptr, seen_indices)
+    active, n_active = np.arange(n_users), n_users
+    vectors = rough.users[start:stop].copy()
+    space, spare = np.empty(n_users * rough.tile, np.float32), np.empty(capacity, np.float32)
+    for number in range(n_tiles):
+        first = number * rough.tile
+        part = _tile(vectors[:n_active], rough, first, space)
+        _leave_out(part, first, active[:n_active], number, places, edges)
+        if number == 0 and n <= LANES // 2:
+            _begin(part, n, limits, least)
+        _take(space, first, part.shape[1], active[:n_active], n, limits, found, value, held, least, spare)
+        if prune and number + 1 < n_tiles:
+            _tighten_all(active[:n_active], n, limits, found, value, held, least, spare)
+            n_active = _drop(active, vectors, n_active, start, number + 1, rough, least)
+    _tighten_all(np.arange(n_users), n, limits, found, value, held, least, spare)
+    for row in range(n_users):
+        if least[row] == np.inf:
+            given_up[start + row] = True
+        else:
+            _finish(start + row, found[row, : held[row]], exact, rough, columns, scores)
+
+
+@compiled
+def _tile(vectors, rough, first, space):  # type: ignore[no-untyped-def]
+    """(n, width) approximate scores of the users with the items from `first` on, in the memory of `space`."""
+    width = min(rough.tile, len(rough.items) - first)
+    part = space[: len(vectors) * width].reshape(len(vectors), width)
+    items = rough.items[first : first + width]
+    if len(rough.hidden) == 0:
+        np.dot(vectors, items.T, part)
+    else:
+        _network(vectors, items, rough.hidden, part)
+    part[:, len(rough.order) - first :] = -np.inf
+    return part
+
+
+@compiled
+def _leave_out(part, first, active, number, places, edges):  # type: ignore[no-untyped-def]
+    for at in range(len(active)):
+        for entry in range(edges[active[at], number], edges[active[at], number + 1]):
+            part[at, places[entry] - first] = -np.inf
+
+
+@compiled
+def _seen_by_tile(start, stop, rough, indptr, indices):  # type: ignore[no-untyped-def]
+    """Places of what each user has seen, by tile: (entries,) int32, and (n_users, n_tiles + 1) where each begins."""
+    n_tiles = len(rough.norm) - 1
+    edges = np.zeros((stop - start, n_tiles + 1), np.int64)
+    places = np.empty(indptr[stop] - indptr[start], np.int32)
+    after = np.empty(n_tiles + 1, np.int64)
+    base = 0
+    for row in range(stop - start):
+        own = edges[row]
+        for entry in range(indptr[start + row], indptr[start + row + 1]):
+            place = rough.place[indices[entry]]
+            if place >= 0:
+                own[place // rough.tile + 1] += 1
+        own[0] = base
+        for number in range(n_tiles):
+            own[number + 1] += own[number]
+        base = own[n_tiles]
+        after[:] = own
+        for entry in range(indptr[start + row], indptr[start + row + 1]):
+            place = rough.place[indices[entry]]
+            if place >= 0:
+                number = place // rough.tile
+                places[after[number]] = place
+                after[number] += 1
+    return places, edges
+
+
+@compiled
+def _network(users, items, hidden, scores):  # type: ignore[no-untyped-def]
+    """scores[u, i] = sum over h of hidden[h] max(users[u, h] + items[i, h], 0), the items side by side."""
+    turned = items.T.copy()
+    for user in range(len(users)):
+        row = scores[user]
+        row[:] = 0.0
+        for unit in range(len(hidden)):
+            own, weight, values = users[user, unit], hidden[unit], turned[unit]
+            for item in range(len(row)):
+                both = own + values[item]
+                row[item] += weight * (both if both > 0 else np.float32(0.0))
+
+
+@compiled
+def _begin(part, n, limits, least):  # type: ignore[no-untyped-def]
+    """Start from the n-th largest of 64 maxima: they belong to 64 columns, so the n-th best is not below it."""
+    largest = np.empty(LANES, np.float32)
+    for row in range(len(part)):
+        if least[row] == LOWEST:
+            largest[:] = part[row, :LANES]
+            for group in range(LANES, part.shape[1], LANES):
+                for lane in range(LANES):
+                    score = part[row, group + lane]
+                    largest[lane] = score if score > largest[lane] else largest[lane]
+            least[row] = _still_possible(_nth_largest(largest, LANES, n), row, limits)
+
+
+@compiled
+def _take(space, first, width, active, n, limits, found, value, held, least, spare):  # type: ignore[no-untyped-def]
+    """Hold what reaches `least` of the rows of approximate scores, which stand one after the other."""
+    capacity = found.shape[1]
+    for at in range(len(active)):
+        row = active[at]
+        limit, count = least[row], held[row]
+        for begin in range(at * width, (at + 1) * width, LANES):
+            passing = at_least(space, begin, limit)
+            while passing != 0:
+                place = begin + lowest_bit(passing)
+                passing &= passing - np.uint64(1)
+                score = space[place]
+                if score < limit:  # which has risen since
+                    continue
+                if count == capacity:
+                    held[row] = count
+                    _tighten(row, n, limits, found, value, held, least, spare)
+                    count = held[row]
+                    if count > (capacity + n) // 2:
+                        least[row] = np.inf
+                    limit = least[row]
+                    if score < limit:
+                        continue
+                value[row, count] = score
+                found[row, count] = first + place - at * width
+                count += 1
+        held[row] = count
+
+
+@compiled
+def _tighten(row, n, limits, found, value, held, least, spare):  # type: ignore[no-untyped-def]
+    """Raise `least` to what the n-th best so far allows, and let go of what is below."""
+    count = held[row]
+    for place in range(count):
+        spare[place] = value[row, place]
+    limit = _still_possible(_nth_largest(spare, count, n), row, limits)
+    kept = 0
+    for place in range(count):
+        if value[row, place] >= limit:
+            value[row, kept] = value[row, place]
+            found[row, kept] = found[row, place]
+            kept += 1
+    held[row], least[row] = kept, limit
+
+
+@compiled
+def _tighten_all(rows, n, limits, found, value, held, least, spare):  # type: ignore[no-untyped-def]
+    for row in rows:
+        if held[row] > n and least[row] < np.inf:
+            _tighten(row, n, limits, found, value, held, least, spare)
+
+
+@compiled
+def _nth_largest(values, count, n):  # type: ignore[no-untyped-def]
+    """The n-th largest of values[:count], which are moved about (Hoare's selection)."""
+    low, high, wanted = 0, count - 1, n - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if wanted <= right:
+            high = right
+        elif wanted >= left:
+            low = left
+        else:
+            break
+    return values[wanted]
+
+
+@compiled
+def _still_possible(nth, row, limits):  # type: ignore[no-untyped-def]
+    """The lowest approximate score that can belong to a list whose n-th best approximate score is `nth`.
+
+    n published scores are made from at least nth - margin (before the output). A column may stand among them if its
+    published score is not lower than the lowest of those; the margin is in the comparison on either side.
+    """
+    x = np.float64(nth) - limits.margin[row]
+    if limits.bounded:
+        offset = limits.offset[row]
+        x = _lowest_equal(x + offset, limits.low, limits.high) - offset
+    x -= limits.margin[row]
+    limit = np.float32(x - abs(x) * 2.0**-22)  # lower than x, however it is rounded
+    return limit if limit > LOWEST else LOWEST
+
+
+@compiled
+def _lowest_equal(x, low, high):  # type: ignore[no-untyped-def]
+    """An x from which on down no published score can equal that of `x`, since a sigmoid makes one of many.
+
+    The score's float32 less one step of it, and less what float64 may err in the sigmoid and back, is below all numbers
+    that are rounded to it; that is what the inverse is taken of.
+    """
+    score = np.float64(output(x, True, low, high))
+    below = score - abs(score) * 2.0**-22 - 1e-12 * (abs(low) + abs(high)) - TINY
+    if below <= low:
+        return -np.inf
+    share = (below - low) / (high - low)
+    return min(x, np.log(share / (1.0 - share))) if share < 1.0 else x
+
+
+@compiled
+def _drop(active, vectors, n_active, start, number, rough, least):  # type: ignore[no-untyped-def]
+    """Gather the users whose list the tiles from `number` on may still change; how many there are."""
+    left = 0
+    for at in range(n_active):
+        row = active[at]
+        user = start + row
+        highest = rough.user_norm[user] * rough.norm[number] + rough.offset[number] + rough.margin[user]
+        if highest >= least[row]:
+            if left < at:
+                active[left] = row
+                vectors[left] = vectors[at]
+            left += 1
+    return left
+
+
+@compiled
+def _finish(user, places, exact, rough, columns, scores):  # type: ignore[no-untyped-def]
+    """Score what is left as it is published, and list the best."""
+    count = len(places)
+    column, score = np.empty(count, np.int32), np.empty(count, np.float32)
+    for at in range(count):
+        column[at] = rough.order[places[at]]
+    if count > INSERTED:
+        column.sort()
+    for at in range(count):
+        score[at] = published(user, column[at], exact)
+    if count > INSERTED:
+        best = np.argsort(-score, kind="mergesort")  # stable: equal scores stay in the order of the columns
+        column, score = column[best], score[best]
+    else:
+        _insert(column, score)
+    count = min(count, columns.shape[1])
+    columns[user, :count], scores[user, :count] = column[:count], score[:count]
+
+
+@compiled
+def _insert(column, score):  # type: ignore[no-untyped-def]
+    """Sort both by (score descending, column ascending)."""
+    for at in range(1, len(column)):
+        own_column, own_score, place = column[at], score[at], at
+        while place > 0 and (
+            score[place - 1] < own_score or (score[place - 1] == own_score and column[place - 1] > own_column)
+        ):
+            column[place], score[place] = column[place - 1], score[place - 1]
+            place -= 1
+        column[place], score[place] = own_column, own_score
