@@ -57,6 +57,12 @@ class Factors:
     item_bias: Vector
     span: tuple[float, float] | None = None
 
+    @property
+    def formula(self) -> Formula:
+        """The same, in float64."""
+        user_offset = self.overall + self.user_bias.astype(np.float64)
+        return Formula(self.users, self.items, user_offset, self.item_bias.astype(np.float64), NO_UNITS, self.span)
+
 
 @dataclass(frozen=True)
 class Ridge:
@@ -105,10 +111,8 @@ class FactorModel(PairModel):
 
     @cached_property
     def formula(self) -> Formula:
-        """The sum of the parts, biases as offsets."""
-        was = self.factors
-        user_offset = was.overall + was.user_bias.astype(np.float64)
-        return Formula(was.users, was.items, user_offset, was.item_bias.astype(np.float64), NO_UNITS, was.span)
+        """Factors, with the biases as offsets."""
+        return self.factors.formula
 
     @property
     def folds_in(self) -> bool:

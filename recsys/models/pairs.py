@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,7 @@ class PairModel(RanksByRating):
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32; NaN for a user or item without a rating in training."""
-        return predicted_pairs(self._rating, user_index, item_index, self.learned, self.row_of)
-
-    def _rating(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float32]:
-        return pair_scores(self.formula, user, row)
+        return predicted_pairs(partial(pair_scores, self.formula), user_index, item_index, self.learned, self.row_of)
 
     def can_score(self, histories: Histories) -> NDArray[np.bool_]:
         """Users with a rating in training, and whoever has rated something where the model folds in."""
