@@ -19,8 +19,7 @@ from typing import Any
 
 from benchmarks import page
 from benchmarks.kept import Figures
-from benchmarks.measured import Clock, Measured
-from benchmarks.measured import measure as measured
+from benchmarks.measured import Clock, Measured, measure
 from benchmarks.night import environment
 from recsys.config import RunConfig
 from recsys.run import Run
@@ -35,7 +34,7 @@ SCORING = "score"
 Clocks = dict[str, float]  # as `measured.Clock` has them
 
 
-def measure(given: page.Given) -> Figures:
+def figures(given: page.Given) -> Figures:
     """A row a number of users."""
     users, items = (SMALL_USERS, SMALL_ITEMS) if given.small else (USERS, ITEMS)
     rows = []
@@ -52,7 +51,7 @@ def stage_by_stage(folder: Path, n_users: int, n_items: int) -> dict[str, tuple[
     taken = {}
     for stage in STAGES:
         size = ["--users", str(n_users), "--items", str(n_items), "--stage", stage]
-        process = measured([*command, *size], environment(str(folder)))
+        process = measure([*command, *size], environment(str(folder)))
         taken[stage] = json.loads(process.out.splitlines()[-1]), process
     return taken
 
