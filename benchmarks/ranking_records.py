@@ -30,7 +30,6 @@ from recsys.config import ComputeConfig
 from recsys.evaluate.ranking import per_user, relevance
 from recsys.models.base import FitContext, Histories
 from recsys.models.registry import ranker, settings_of
-from recsys.prepare.split import per_user_split
 from recsys.prepare.training_set import TrainingSet, build_training_set
 
 LEAST = 10  # ratings of a user and of an item
@@ -135,6 +134,19 @@ def parted(pairs: Pairs, seed: int) -> tuple[Pairs, Pairs]:
     """What is learned from, and the 20% of each user that are held out."""
     held = per_user_split(pairs[0], 0.2, seed)
     return (pairs[0][~held], pairs[1][~held]), (pairs[0][held], pairs[1][held])
+
+
+def per_user_split(user: NDArray[np.int32], test_fraction: float, seed: int) -> NDArray[np.bool_]:
+    """(n,) True for ceil(test_fraction * n) of each user's n ratings, by the draws of one generator over the rows.
+
+    The nightly split draws by ids instead; the published counts are those of this one.
+    """
+    order = np.lexsort((np.random.default_rng(seed).random(len(user)), user))
+    count = np.bincount(user)
+    place = np.empty(len(user), np.int64)
+    place[order] = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
+    count = count[user]
+    return place < np.minimum(np.ceil(test_fraction * count - 1e-9), count - 1)
 
 
 def _training_set(pairs: Pairs, shape: tuple[int, int]) -> TrainingSet:

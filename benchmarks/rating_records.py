@@ -33,6 +33,7 @@ from recsys.prepare.split import random_split
 from recsys.prepare.training_set import build_training_set
 from recsys.ratings import Ratings, Snapshot
 from recsys.read import read_ratings
+from recsys.read.stream import Stream
 
 SCALE = (1.0, 5.0)
 PROTOCOLS = ("ml-1m 90/10", "ml-100k u1")
@@ -153,9 +154,10 @@ def _u1(mirror: str, raw: Path, seeds: Sequence[int]) -> Iterator[tuple[int, Rat
         read_ratings(replace(whole, ratings=(str(Path(whole.ratings[0]).with_name(name)),)), InputConfig())
         for name in ("u1.base", "u1.test")
     )
-    joined = join_holdout(base, test)
+    joined = join_holdout(Stream.of(base), Stream.of(test))
+    ratings = joined.stream.collect()  # the parts share no pair, so that each row stays where it was
     for seed in seeds:
-        yield seed, joined.ratings, joined.held_out
+        yield seed, ratings, np.arange(len(ratings)) >= joined.own
 
 
 def snapshot(dataset: str, mirror: str, raw: Path) -> Snapshot:
@@ -175,7 +177,7 @@ def _run(name: str, ratings: Ratings, held_out: np.ndarray, seed: int, compute: 
     model = rater(name).fit(training_set, settings_of(name, {}), context)
     seconds = time.perf_counter() - started
     means = MeansOnly.fit(training_set, MeansSettings(), context)
-    errors = errors_by_user(model, means, tuple(column[held_out] for column in columns), SCALE, ratings.n_users)
+    errors = errors_by_user(model, means, tuple(column[held_out] for column in columns), SCALE)
     print(f"{name} seed {seed}: {errors.rmse:.5f}, {seconds:.0f} s, {errors.stood_in} by the means", flush=True)
     return errors.rmse, seconds
 

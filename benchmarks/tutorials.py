@@ -20,12 +20,13 @@ from benchmarks.rating_records import snapshot
 from recsys.config import ComputeConfig, InputConfig
 from recsys.models.base import FitContext
 from recsys.models.keras_backend import start_training
-from recsys.models.pairs import PairModel
+from recsys.models.keras_pairs import KerasPairModel
 from recsys.models.registry import rater, settings_of
 from recsys.prepare.split import random_split
 from recsys.prepare.training_set import build_training_set
 from recsys.ratings import Ratings
 from recsys.read import read_ratings
+from recsys.train.rated import Pairs, validation_slice
 
 FORMULAS = {
     "mse_raw": "mean squared error over the held-out ratings, predictions not clipped",
@@ -148,10 +149,10 @@ def trained_pairs(
         if watched also best_epoch, and the squared errors best, last and by epoch (curve).
     """
     start_training(seed, compute)
-    from recsys.train.pairs import Pairs, train_pairs, validation, validation_slice  # imports TensorFlow
+    from recsys.train.pairs import train_pairs, validation  # imports TensorFlow
 
     model, settings = rater(preset), settings_of(preset, changes)
-    assert issubclass(model, PairModel)
+    assert issubclass(model, KerasPairModel)
     pairs = Pairs(ratings.user_index, ratings.item_index, ratings.rating)
     train, test = pairs.where(~held_out), pairs.where(held_out)
     if not watched:

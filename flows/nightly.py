@@ -21,10 +21,12 @@ from recsys.config import (
     ScoreConfig,
     TrainConfig,
 )
+from recsys.models.registry import ROLES
 from recsys.publish.stage import Published
 from recsys.store import Store
 from tasks import stages
 from tasks.artifacts import show_summary
+from tasks.engines import engine_of
 
 
 def _night() -> date:
@@ -41,7 +43,8 @@ def nightly(
     store: str = "./store",
     run_date: date | None = None,
     seed: int = 42,
-    engine: Literal["local"] = "local",
+    engine: Literal["local", "dask"] = "local",
+    scheduler: str | None = None,
     input: InputConfig = InputConfig(),
     demo: DemoConfig = DemoConfig(),
     download: DownloadConfig = DownloadConfig(),
@@ -64,16 +67,16 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    with Store(Path(config.store).resolve()).lock():
+    with Store(Path(config.store).resolve()).lock(), engine_of(config) as pieces:
         run = stages.download(config, config.run_date or _night())
         stages.mend(run)
         if not run.complete:
             stages.prepare(run)
-            stages.fit(run, "ranker")
-            stages.fit(run, "rater")
+            pieces.each(stages.fit, run, ROLES)
+            pieces.each(stages.evaluate_shard, run, run.shards)
             stages.gate(stages.evaluate(run))
-            stages.refit(run, "ranker")
-            stages.refit(run, "rater")
+            pieces.each(stages.refit, run, ROLES)
+            pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
         published = stages.publish(run)
         show_summary(published)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import pyarrow as pa
@@ -19,6 +21,10 @@ from threadpoolctl import threadpool_limits
 from recsys.config import ComputeConfig
 
 MIB = 1 << 20
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+Thing = TypeVar("Thing")
 
 
 def thread_count(config: ComputeConfig) -> int:
@@ -33,6 +39,18 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+def in_order(work: Callable[[Task], Made], tasks: Iterable[Task], threads: int) -> Generator[Made, None, None]:
+    """`work` of each task, done in threads and given in the order of the tasks; at most threads + 1 of them wait."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def over_tiles(work: Callable[[slice, slice], None], n: int, tile: int, threads: int) -> None:
     """Call `work(rows, columns)` for each tile of the upper triangle of an n x n matrix, diagonal included, in threads.
 
@@ -45,12 +63,25 @@ def over_tiles(work: Callable[[slice, slice], None], n: int, tile: int, threads:
             done.result()
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with Numba, without the GIL; kept on disk where some folder may be written to, else compiled anew."""
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile with Numba, without the GIL; kept on disk where some folder may be written to, else compiled anew.
+
+    Args:
+        options: others of Numba's.
+    """
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # a read-only installation and no home folder
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, **options)(function)
+
+
+def compiled_fast(function: Callable[..., Any]) -> Any:
+    """As `compiled`, but sums may be taken in another order, and products fused into them.
+
+    The order is the compiler's for this kind of processor: on one machine always the same, on another kind the last
+    bits may differ. Numbers that are not finite stay what they are.
+    """
+    return compiled(function, fastmath={"reassoc", "contract", "arcp", "nsz"})
 
 
 def release_memory() -> None:
@@ -70,6 +101,20 @@ def peak_memory_mib() -> int:
         status = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) // 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def ahead(made: Iterator[Thing]) -> Iterator[Thing]:
+    """The same things, each made in another thread while the one before it is used."""
+    end, context = object(), copy_context()  # what it logs belongs to the task that it is made for
+
+    def make() -> Any:
+        return context.run(lambda: next(made, end))
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make)
+        while (thing := coming.result()) is not end:
+            coming = pool.submit(make)
+            yield thing
 
 
 def over_ranges(work: Callable[[int, int], None], n: int, threads: int, *, pieces_a_thread: int = 8) -> None:

@@ -183,6 +183,9 @@ class ComputeConfig(Section):
 
     memory_mib: Positive = Field(4_096, description="budget in MiB for the arrays of a stage")
     threads: Count = Field(0, description="threads of compiled loops, BLAS and TensorFlow; 0: one a core")
+    workers: Count = Field(
+        0, description="processes of --engine dask on this machine; 0: one a four cores, at least two"
+    )
 
 
 class RunConfig(Section):
@@ -191,7 +194,10 @@ class RunConfig(Section):
     store: str = Field("./store", description="folder of the published tables and of all runs")
     run_date: date | None = Field(None, description="the night's date; unset: today in UTC, or the scheduled day")
     seed: Count = Field(42, description="seed of splits, initial weights, shuffles and bootstrap")
-    engine: Literal["local"] = Field("local", description="where the stages run")
+    engine: Literal["local", "dask"] = Field("local", description="where the pieces of the stages run")
+    scheduler: str | None = Field(
+        None, min_length=1, description="address of a Dask scheduler; unset: engine dask starts workers on this machine"
+    )
     input: InputConfig = InputConfig()
     demo: DemoConfig = DemoConfig()
     download: DownloadConfig = DownloadConfig()
@@ -202,6 +208,12 @@ class RunConfig(Section):
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _scheduler_of_dask(self) -> RunConfig:
+        if self.scheduler is not None and self.engine != "dask":
+            raise ValueError(f"a scheduler, {self.scheduler!r}, goes with --engine dask, the engine is {self.engine}")
+        return self
 
 
 # The flat names of the command line and of a configuration file, and the section each belongs to.

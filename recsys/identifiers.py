@@ -50,11 +50,11 @@ class IdMap:
 
     def user_index(self, user_ids: pa.Array) -> NDArray[np.int32]:
         """(n,) int32 positions of the ids, `UNKNOWN` where an id is not in the map."""
-        return _positions(user_ids, self.user_ids)
+        return positions(user_ids, self.user_ids)
 
     def item_index(self, item_ids: pa.Array) -> NDArray[np.int32]:
         """(n,) int32 positions of the ids, `UNKNOWN` where an id is not in the map."""
-        return _positions(item_ids, self.item_ids)
+        return positions(item_ids, self.item_ids)
 
     def save(self, folder: Path) -> None:
         """Write `user_ids.parquet` and `item_ids.parquet` into `folder`."""
@@ -69,7 +69,8 @@ class IdMap:
         return cls(users, items)
 
 
-def _positions(ids: pa.Array, known: pa.Array) -> NDArray[np.int32]:
+def positions(ids: pa.Array, known: pa.Array) -> NDArray[np.int32]:
+    """(n,) int32 positions of the ids in `known`, `UNKNOWN` where an id is not there."""
     found = pc.index_in(pc.cast(ids, known.type), value_set=known)
     return pc.fill_null(found, UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,6 +45,20 @@ def write_parts(
     finally:
         writer.close()
     return writer.rows
+
+
+def write_batches(file: Path, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+    """Stream tables into one file of a run's own, a row group each."""
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_table(batch.cast(schema), row_group_size=ROW_GROUP_ROWS)
+
+
+def row_groups(file: Path) -> Iterator[pa.Table]:
+    """The row groups of a file, each read by itself."""
+    with pq.ParquetFile(file) as opened:
+        for place in range(opened.num_row_groups):
+            yield opened.read_row_group(place)
 
 
 class _PartWriter:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from recsys import tables
 from recsys.download.columns import pairs_format
 from recsys.errors import RecsysError, UsageError, sample
+from recsys.identifiers import UNKNOWN
 from recsys.models import registry
 from recsys.models.base import Ranker, Rater
 from recsys.parquet import write_file
@@ -145,9 +146,11 @@ class PublishedRun:
     def ratings_of(self, user_id: Any) -> list[dict[str, Any]]:
         """A user's valid ratings by (rating descending, item_id ascending), with titles."""
         ids = self.prepared.ids
-        index = ids.user_index(pa.array([user_id], ids.user_ids.type))[0]
-        rows = np.flatnonzero(np.asarray(self.prepared.array("user_index")) == index)
-        item, rating = self.prepared.array("item_index")[rows], self.prepared.array("rating")[rows]
+        index = int(ids.user_index(pa.array([user_id], ids.user_ids.type))[0])
+        if index == UNKNOWN:
+            return []
+        rows = self.prepared.array("indptr", index, index + 2)
+        item, rating = self.prepared.array("item_index", *rows), self.prepared.array("rating", *rows)
         order = np.lexsort((item, -rating))
         item_ids = ids.item_ids.take(pa.array(item[order])).to_pylist()
         return [

@@ -24,7 +24,7 @@ from recsys.prepare.training_set import TrainingSet
 from recsys.published import PublishedRun
 from recsys.ratings import Ratings
 from recsys.read import read_ratings
-from recsys.score.lists import Scorer, to_table
+from recsys.score.lists import People, Scorer, to_table
 
 log = logging.getLogger("recsys")
 
@@ -87,8 +87,8 @@ def recommend(
     n = validated(ScoreConfig, {"top_n": n}, "score.").top_n
     given = _read(run, ratings, input or InputConfig())
     ids = IdMap(given.user_ids, run.prepared.ids.item_ids)
-    scorer = _scorer(run, given, n, compute or ComputeConfig())
-    blocks = [to_table(lists, ids) for lists in scorer.blocks(np.arange(given.n_users, dtype=np.int32))]
+    scorer = _scorer(run, n, compute or ComputeConfig())
+    blocks = [to_table(lists, ids) for lists in scorer.blocks(_people(run, given, scorer.training_set))]
     schema = tables.recommendations(ids.user_ids.type, ids.item_ids.type)
     fold_in = FoldIn(run, given, pa.concat_tables([schema.empty_table(), *blocks]))
     _tell(fold_in)
@@ -108,13 +108,15 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
         return read_ratings(snapshot, input, known_items=run.prepared.ids.item_ids)
 
 
-def _scorer(run: PublishedRun, ratings: Ratings, n: int, compute: ComputeConfig) -> Scorer:
-    ranker, rater = run.ranker(), run.rater()
+def _scorer(run: PublishedRun, n: int, compute: ComputeConfig) -> Scorer:
     training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
-    return Scorer(
-        training_set, _seen(run, ratings), ranker, rater, run.prepared.scale, n, compute,
-        new_people=_histories(run, ratings, training_set),
-    )  # fmt: skip
+    return Scorer(training_set, run.ranker(), run.rater(), run.prepared.scale, n, compute)
+
+
+def _people(run: PublishedRun, ratings: Ratings, training_set: TrainingSet) -> People:
+    n = ratings.n_users
+    histories = _histories(run, ratings, training_set)
+    return People(np.arange(n, dtype=np.int32), histories, _seen(run, ratings), np.zeros(n, bool), new=True)
 
 
 def _histories(run: PublishedRun, ratings: Ratings, training_set: TrainingSet) -> csr_matrix:

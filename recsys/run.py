@@ -15,7 +15,7 @@ from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
-from recsys.store import MANIFEST, Store
+from recsys.store import MANIFEST, Store, write_record
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
@@ -71,6 +71,11 @@ class Run:
         return Prepared(self.folder / "prepared")
 
     @property
+    def shards(self) -> range:
+        """The numbers of the shards of the prepared users."""
+        return range(len(self.prepared.shards))
+
+    @property
     def set_aside(self) -> Path:
         """Where the run's folder is kept that was found damaged, until the rebuilt one is published."""
         return self.work / "damaged"
@@ -78,6 +83,22 @@ class Run:
     def record(self, stage: str) -> Path:
         """Where a stage's time is kept until the manifest is written."""
         return self.work / "stages" / f"{stage}.json"
+
+    def shard_record(self, stage: str, number: int) -> Path:
+        """Where the time of one shard of a stage is kept."""
+        return self.work / "stages" / stage / f"{number:05d}.json"
+
+    def write_record_of_shards(self, stage: str, seconds: float) -> None:
+        """Record a stage that was done shard by shard.
+
+        Args:
+            seconds: what it took besides, to bring the shards together.
+        """
+        shards = [json.loads(path.read_text()) for path in sorted((self.work / "stages" / stage).glob("*.json"))]
+        write_record(
+            self.record(stage), seconds + sum(shard["seconds"] for shard in shards), shards=len(shards),
+            peak_memory_mib=max((shard["peak_memory_mib"] for shard in shards), default=0),
+        )  # fmt: skip
 
     @property
     def complete(self) -> bool:

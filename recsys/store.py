@@ -17,7 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recsys.compute import peak_memory_mib, release_memory
+from recsys.compute import peak_memory_mib as process_peak_mib
+from recsys.compute import release_memory
 from recsys.errors import StoreBusy, UsageError, disk_told
 
 log = logging.getLogger("recsys")
@@ -196,7 +197,7 @@ class Store:
 
 
 @contextmanager
-def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
+def sealed_stage(folder: Path, record: Path, *, rivals: bool = False) -> Iterator[Path | None]:
     """Do a stage's work in a folder that appears whole or not at all.
 
     Yields None where the folder already stands, else an empty one to work in; when the block ends well that is flushed
@@ -206,11 +207,17 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
         with sealed_stage(run.folder / "prepared", run.record("prepare")) as work:
             if work is not None:
                 ...
+
+    Args:
+        rivals: whether another process may do the same work at the same time, as where a worker was taken for dead:
+            each then has a folder of its own, the first one stands, and what is left of others goes with the run's
+            work folder.
     """
     if folder.exists():
         yield None
         return
-    work = folder.with_name(folder.name + PARTIAL)
+    mine = f".{socket.gethostname()}-{os.getpid()}" if rivals else ""
+    work = folder.with_name(f"{folder.name}{mine}{PARTIAL}")
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
@@ -219,14 +226,20 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
     release_memory()
     sync_tree(work)
     write_record(record, time.monotonic() - started)
-    os.replace(work, folder)
+    try:
+        os.replace(work, folder)
+    except OSError:
+        if not (rivals and folder.exists()):
+            raise
+        shutil.rmtree(work)
     sync_folder(folder.parent)
 
 
-def write_record(path: Path, seconds: float) -> None:
-    """Record what a stage took: wall seconds, and the peak memory of this process so far."""
+def write_record(path: Path, seconds: float, *, peak_memory_mib: int = 0, **more: Any) -> None:
+    """Record what a stage took: wall seconds, and the peak memory of this process so far or of one that did a part."""
+    peak = max(process_peak_mib(), peak_memory_mib)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}))
+    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak, **more}))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -67,9 +67,15 @@ def fit(run: Run, role: Role) -> Fitted:
     return train_stage.fit(run, role)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="evaluate-{number}")
+def evaluate_shard(run: Run, number: int) -> None:
+    """Measure the judged models on the hold-out of a shard's users."""
+    evaluate_stage.evaluate_shard(run, number)
+
+
 @task(cache_policy=NO_CACHE)
 def evaluate(run: Run) -> Evaluation:
-    """Measure the judged models on the hold-out."""
+    """Bring the shards' measures together, and judge."""
     return evaluate_stage.evaluate(run)
 
 
@@ -85,9 +91,15 @@ def refit(run: Run, role: Role) -> Fitted:
     return train_stage.refit(run, role)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="score-{number}")
+def score_shard(run: Run, number: int) -> None:
+    """Make the lists of a shard's users."""
+    score_stage.score_shard(run, number)
+
+
 @task(cache_policy=NO_CACHE)
 def score(run: Run) -> int:
-    """Write the tables."""
+    """Write the tables, the lists from their shards."""
     return score_stage.score(run)
 
 

@@ -12,7 +12,8 @@ from recsys.config import OPTION_SECTION, RunConfig, load
 from recsys.errors import UsageError
 
 DEFAULT_STORE = "./store"
-OPTIONS = {*OPTION_SECTION, "store", "seed", "run_date", "engine"}  # those of no section stand at the top
+# Those of no section stand at the top.
+OPTIONS = {*OPTION_SECTION, "store", "seed", "run_date", "engine", "scheduler"}
 
 Store = Annotated[
     str | None, typer.Option(envvar="RECSYS_STORE", help=f"folder of runs and tables; default {DEFAULT_STORE}")

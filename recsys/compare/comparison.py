@@ -19,10 +19,9 @@ from recsys.experiment import Experiment, open_experiment, require_writable
 from recsys.identity import code_version
 from recsys.models.registry import RANKERS, RATERS, roles_of
 from recsys.parquet import write_file
-from recsys.prepare.prepared import Counts, Prepared, write_prepared
-from recsys.prepare.stage import read_inputs, tell_counts
+from recsys.prepare.prepared import Counts, Prepared
+from recsys.prepare.stage import prepare_inputs, tell_counts
 from recsys.progress import track
-from recsys.read import read_items
 from recsys.store import Store, sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
@@ -116,16 +115,13 @@ def _prepare(experiment: Experiment, work: Path) -> Prepared:
     config = experiment.config
     with sealed_stage(work / "prepared", work / "stages" / "prepare.json") as folder:
         if folder is not None:
-            ratings, test = read_inputs(experiment.snapshot, experiment.holdout, config.input, work / "refused")
-            write_prepared(
+            prepare_inputs(
                 folder,
-                ratings,
-                read_items(experiment.snapshot, ratings.item_ids),
-                test,
-                config=config.prepare,
+                experiment.snapshot,
+                experiment.holdout,
+                config,
                 top_items=experiment.top_items,
-                scale=experiment.snapshot.scale,
-                seed=config.seed,
+                refused=work / "refused",
             )
     prepared = Prepared(work / "prepared")
     tell_counts(prepared.counts)

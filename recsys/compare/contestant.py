@@ -21,8 +21,15 @@ from recsys.compute import peak_memory_mib
 from recsys.config import ComputeConfig, EvaluateConfig
 from recsys.errors import RecsysError
 from recsys.evaluate.bootstrap import Bootstrap
-from recsys.evaluate.evaluation import Measured, measure_errors, measure_lists, read_lists, write_lists
-from recsys.evaluate.rating import errors_by_user
+from recsys.evaluate.evaluation import (
+    Measured,
+    list_shard,
+    ranking_metrics,
+    rating_metrics,
+    sum_errors,
+    sum_lists,
+)
+from recsys.evaluate.sums import RankingSums, RatingSums
 from recsys.models.base import FitContext, Ranker, Rater
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.registry import Role, model_of, settings_of
@@ -133,18 +140,22 @@ def measure(contestant: Contestant, terms: Terms) -> Record:
 
 def _score_lists(ranker: Ranker, prepared: Prepared, terms: Terms) -> Callable[[], Measured]:
     folder = Path(tempfile.mkdtemp(dir=terms.work, prefix="lists-"))
-    write_lists(folder, prepared, ranker, max(terms.evaluate.cutoffs), terms.compute)
-    training_set = prepared.training_set("split")
-    return lambda: measure_lists(
-        read_lists(folder, prepared.ids), prepared.holdout(), training_set, terms.evaluate, _bootstrap(terms)
-    )
+    shards = {folder / f"{number:05d}": shard for number, shard in enumerate(prepared.shards)}
+    for table, shard in shards.items():
+        list_shard(table, prepared, shard, ranker, terms.evaluate.cutoffs, terms.compute)
+
+    def measured() -> Measured:
+        sums = [sum_lists(table, prepared, shard, terms.evaluate, _bootstrap(terms)) for table, shard in shards.items()]
+        return ranking_metrics(RankingSums.whole(sums), prepared, terms.evaluate, _bootstrap(terms))
+
+    return measured
 
 
 def _predict(rater: Rater, prepared: Prepared, terms: Terms) -> Callable[[], Measured]:
     context = FitContext(terms.seed, terms.compute)
     means = MeansOnly.fit(prepared.training_set("split"), MeansSettings(), context)
-    errors = errors_by_user(rater, means, prepared.holdout(), prepared.scale, prepared.ids.n_users)
-    return lambda: measure_errors(errors, _bootstrap(terms))
+    sums = [sum_errors(prepared, shard, rater, means, _bootstrap(terms)) for shard in prepared.shards]
+    return lambda: rating_metrics(RatingSums.whole(sums), _bootstrap(terms))
 
 
 def _bootstrap(terms: Terms) -> Bootstrap:

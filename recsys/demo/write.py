@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
+from recsys.compute import in_order
 from recsys.config import DemoConfig
 from recsys.demo.bits import Bits
 from recsys.demo.catalogue import Catalogue, Circles, invent_catalogue, write_items
@@ -28,8 +26,6 @@ ROWS_PER_PART = 2_000_000  # 50 MiB of text: a part is read in seconds, 25 milli
 BLOCK_ROWS = 2**17  # ratings made at once: 20 arrays of 8 bytes a draw are 40 MiB a thread
 HEADER = b"userId,movieId,rating,timestamp\n"
 STARS = pa.array([f"{halves / 2:.1f}" for halves in range(11)])
-Task = TypeVar("Task")
-Made = TypeVar("Made")
 UNQUOTED = pa_csv.WriteOptions(include_header=False, quoting_style="none")
 
 
@@ -75,8 +71,8 @@ def generate(
     write_items(catalogue, folder / "items.csv")
     world = World(config, catalogue, circles, activity(config))
     workers = threads or min(8, os.cpu_count() or 1)
-    with track("demo", config.ratings, "ratings") as bar, ThreadPoolExecutor(workers) as pool:
-        for made in _in_order(pool, partial(_texts, world, rows_per_part), _blocks(world.counts), workers + 1):
+    with track("demo", config.ratings, "ratings") as bar:
+        for made in in_order(partial(_texts, world, rows_per_part), _blocks(world.counts), workers):
             for part, rows, text in made:
                 _append(folder / f"ratings-{part:05d}.csv", text)
                 bar.advance(rows)
@@ -126,16 +122,3 @@ def _csv(table: pa.Table, header: bool) -> pa.Buffer:
 def _append(path: Path, text: pa.Buffer) -> None:
     with path.open("ab") as file:
         file.write(text)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, make: Callable[[Task], Made], tasks: Iterator[Task], ahead: int
-) -> Iterator[Made]:
-    """`make` of each task, in order, with at most `ahead` made or under way: memory does not grow with the tasks."""
-    waiting: deque[Future[Made]] = deque()
-    for task in tasks:
-        waiting.append(pool.submit(make, task))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
+from recsys.compute import ahead
 from recsys.config import ComputeConfig, EvaluateConfig
 from recsys.evaluate import lists as list_metrics
 from recsys.evaluate import ranking, rating
 from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.sums import RankingSums, RatingSums, ranking_sums, rating_sums
 from recsys.identifiers import UNKNOWN, IdMap
 from recsys.models.base import Ranker, Rater
 from recsys.parquet import write_parts
 from recsys.prepare.prepared import Prepared
-from recsys.prepare.training_set import TrainingSet
-from recsys.score.lists import Scorer, to_table
+from recsys.prepare.shards import Shard
+from recsys.score.lists import People, Scorer, to_table
 from recsys.tables import recommendations
 
 FORMULAS = {**ranking.FORMULAS, **rating.FORMULAS, **list_metrics.FORMULAS}
@@ -30,118 +34,122 @@ Measured = tuple[Values, dict[str, NDArray[np.float64]]]
 
 def evaluate(
     prepared: Prepared,
-    lists: dict[str, Path],
-    raters: dict[str, Rater],
+    ranked: Mapping[str, RankingSums],
+    rated: Mapping[str, RatingSums],
     config: EvaluateConfig,
     seed: int,
 ) -> Values:
-    """Measure on the hold-out.
+    """The record of an evaluation.
 
     Args:
-        lists: tables in the published format by ranker: the one on trial first, then `popular`.
-        raters: the one on trial first, then `means`. If a model is its own baseline it stands once.
+        ranked: sums over all shards by ranker: the one on trial first, then `popular`.
+        rated: likewise by rater: the one on trial first, then `means`. A model that is its own baseline stands once.
 
     Returns:
         ranker, rater, protocol, formulas, metrics {id: {value, low, high}}, baselines {model: {id: ...}}, and for
         each model on trial `differences` {id: {value, low, high}}: itself less its baseline, paired over users.
     """
-    training_set = prepared.training_set("split")
-    holdout = prepared.holdout()
     bootstrap = Bootstrap(config.bootstrap_samples, config.confidence, seed)
-    ranked = {
-        name: measure_lists(read_lists(folder, prepared.ids), holdout, training_set, config, bootstrap)
-        for name, folder in lists.items()
-    }
-    rated = {
-        name: measure_errors(
-            rating.errors_by_user(rater, raters["means"], holdout, prepared.scale, prepared.ids.n_users), bootstrap
-        )
-        for name, rater in raters.items()
-    }
-    ranker, rater = next(iter(lists)), next(iter(raters))
+    lists = {name: ranking_metrics(sums, prepared, config, bootstrap) for name, sums in ranked.items()}
+    errors = {name: rating_metrics(sums, bootstrap) for name, sums in rated.items()}
+    ranker, rater = next(iter(lists)), next(iter(errors))
     return {
         "ranker": ranker,
         "rater": rater,
-        "protocol": _protocol(holdout, config),
-        "metrics": ranked[ranker][0] | rated[rater][0],
-        "baselines": {"popular": ranked["popular"][0], "means": rated["means"][0]},
-        "differences": _differences(ranked[ranker], ranked["popular"], bootstrap)
-        | _differences(rated[rater], rated["means"], bootstrap),
+        "protocol": _protocol(int(rated[rater].total[-1]), int(ranked[ranker].total[-1]), config),
+        "metrics": lists[ranker][0] | errors[rater][0],
+        "baselines": {"popular": lists["popular"][0], "means": errors["means"][0]},
+        "differences": _differences(lists[ranker], lists["popular"], bootstrap)
+        | _differences(errors[rater], errors["means"], bootstrap),
         "formulas": FORMULAS,
     }
 
 
-def write_lists(folder: Path, prepared: Prepared, ranker: Ranker, n: int, compute: ComputeConfig) -> None:
-    """A ranker's lists of n for all users, in the published format; nothing of the hold-out counts as seen."""
-    ids = prepared.ids
-    scorer = Scorer(prepared.training_set("split"), prepared.seen("split"), ranker, None, prepared.scale, n, compute)
-    users = np.arange(ids.n_users, dtype=np.int32)
-    batches = (to_table(block, ids) for block in scorer.blocks(users))
+def list_shard(
+    folder: Path, prepared: Prepared, shard: Shard, ranker: Ranker, cutoffs: Sequence[int], compute: ComputeConfig
+) -> None:
+    """A ranker's lists for a shard's users, in the published format; nothing of the hold-out counts as seen."""
+    ids, n = prepared.ids, max(cutoffs)
+    scorer = Scorer(prepared.training_set("split"), ranker, None, prepared.scale, n, compute)
+    people = People.of_shard(prepared, "split", shard, seen="split")
     schema = recommendations(ids.user_ids.type, ids.item_ids.type)
-    write_parts(folder, schema, batches, total_rows=len(users) * n, metadata={})
+    batches = (to_table(block, ids) for block in ahead(scorer.blocks(people)))
+    write_parts(folder, schema, batches, total_rows=len(people) * n, metadata={})
 
 
-def read_lists(folder: Path, ids: IdMap) -> NDArray[np.int32]:
-    """(n_users, n) int32 item_index by rank from a recommendations table; -1 where a list is short."""
+def read_lists(folder: Path, ids: IdMap, shard: Shard, n: int) -> NDArray[np.int32]:
+    """(stop - start, n) int32 item_index by rank of a shard's users from their table; -1 where a list is short."""
     table = pq.read_table(folder, columns=["user_id", "rank", "item_id"])
-    rank = table["rank"].to_numpy()
-    lists = np.full((ids.n_users, int(rank.max()) if len(rank) else 1), UNKNOWN, dtype=np.int32)
-    users = ids.user_index(table["user_id"].combine_chunks())
-    lists[users, rank - 1] = ids.item_index(table["item_id"].combine_chunks())
+    lists = np.full((shard.stop - shard.start, n), UNKNOWN, dtype=np.int32)
+    users = ids.user_index(table["user_id"].combine_chunks()) - shard.start
+    lists[users, table["rank"].to_numpy() - 1] = ids.item_index(table["item_id"].combine_chunks())
     return lists
 
 
-def measure_lists(
-    lists: NDArray[np.int32], holdout: Any, training_set: TrainingSet, config: EvaluateConfig, bootstrap: Bootstrap
-) -> Measured:
-    """Measure a ranker.
+def sum_lists(
+    folder: Path, prepared: Prepared, shard: Shard, config: EvaluateConfig, bootstrap: Bootstrap
+) -> RankingSums:
+    """Measure the table that `list_shard` wrote."""
+    ids = prepared.ids
+    user, item, _ = prepared.holdout(shard)
+    lists = read_lists(folder, ids, shard, max(config.cutoffs))
+    return ranking_sums(lists, (user, item), shard, (ids.n_users, ids.n_items), config.cutoffs, bootstrap)
 
-    Args:
-        lists: (n_users, n) int32 item_index by rank, as `read_lists` gives them.
-        holdout: user_index, item_index and rating of the held-out ratings.
-    """
+
+def sum_errors(prepared: Prepared, shard: Shard, rater: Rater, means: Rater, bootstrap: Bootstrap) -> RatingSums:
+    """Measure a rater on a shard's held-out ratings."""
+    user, item, value = prepared.holdout(shard)
+    return rating_sums(rating.errors_by_user(rater, means, (user, item, value), prepared.scale), shard, bootstrap)
+
+
+def ranking_metrics(sums: RankingSums, prepared: Prepared, config: EvaluateConfig, bootstrap: Bootstrap) -> Measured:
+    """The metrics of a ranker from the sums of all shards."""
     values: Values = {}
     drawn: dict[str, NDArray[np.float64]] = {}
-    if len(holdout[0]):
-        by_user = ranking.per_user(
-            ranking.relevance(lists, holdout[0], holdout[1], training_set.n_items), config.cutoffs
-        )
-        stacked = np.stack(list(by_user.values()), axis=1)
-        samples = bootstrap.ratios(stacked, np.ones_like(stacked))
-        drawn = {name: samples[:, place] for place, name in enumerate(by_user)}
-        values = {name: asdict(bootstrap.interval(value.mean(), drawn[name])) for name, value in by_user.items()}
-    for k in sorted(set(config.cutoffs)):
-        values |= {
-            f"{name}@{k}": {"value": value}
-            for name, value in _of_lists(lists[:, :k], training_set, bootstrap.seed).items()
+    if sums.total[-1]:
+        names = ranking.names(config.cutoffs)
+        means = sums.total[:-1] / sums.total[-1]
+        drawn = {name: _ratio(sums.drawn, place) for place, name in enumerate(names)}
+        values = {name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)}
+    training_set = prepared.training_set("split")
+    counts, n_users = training_set.item_counts, training_set.n_users
+    for k, times in zip(sorted(set(config.cutoffs)), sums.times, strict=True):
+        found = {
+            "coverage": list_metrics.coverage(times, counts),
+            "novelty": list_metrics.novelty(times, counts, n_users),
+            "diversity": list_metrics.diversity(sums.sampled[:, :k], _learned(prepared), training_set.column_of),
+            "gini": list_metrics.gini(times, counts),
         }
+        values |= {f"{name}@{k}": {"value": value} for name, value in found.items()}
     return values, drawn
 
 
-def _of_lists(lists: NDArray[np.int32], training_set: TrainingSet, seed: int) -> dict[str, float]:
-    counts = training_set.item_counts
-    return {
-        "coverage": list_metrics.coverage(lists, counts),
-        "novelty": list_metrics.novelty(lists, counts, training_set.n_users),
-        "diversity": list_metrics.diversity(lists, training_set.binary, training_set.column_of, seed),
-        "gini": list_metrics.gini(lists, counts),
-    }
-
-
-def measure_errors(errors: rating.Errors, bootstrap: Bootstrap) -> Measured:
-    """Measure a rater by its errors on the held-out ratings."""
-    if not len(errors.count):
+def rating_metrics(sums: RatingSums, bootstrap: Bootstrap) -> Measured:
+    """The metrics of a rater from the sums of all shards."""
+    if not sums.total[-1]:
         return {}, {}
-    ratios = bootstrap.ratios(
-        np.stack([errors.squared, errors.absolute], axis=1), np.stack([errors.count, errors.count], axis=1)
-    )
-    drawn = {"rmse": np.sqrt(ratios[:, 0]), "mae": ratios[:, 1]}
+    squared, absolute = sums.total[:-1] / sums.total[-1]
+    drawn = {"rmse": np.sqrt(_ratio(sums.drawn, 0)), "mae": _ratio(sums.drawn, 1)}
     values: Values = {
-        "rmse": asdict(bootstrap.interval(errors.rmse, drawn["rmse"])),
-        "mae": asdict(bootstrap.interval(errors.mae, drawn["mae"])),
+        "rmse": asdict(bootstrap.interval(float(np.sqrt(squared)), drawn["rmse"])),
+        "mae": asdict(bootstrap.interval(float(absolute), drawn["mae"])),
     }
-    values["rmse"]["stood_in"] = errors.stood_in
+    values["rmse"]["stood_in"] = int(sums.stood_in)
     return values, drawn
+
+
+def _ratio(drawn: NDArray[np.float64], place: int) -> NDArray[np.float64]:
+    """(samples,) one metric's resampled sums over the resampled counts; NaN where a resample drew nobody."""
+    counts = drawn[:, -1]
+    return np.divide(drawn[:, place], counts, out=np.full(len(drawn), np.nan), where=counts > 0)
+
+
+def _learned(prepared: Prepared) -> Iterator[csr_matrix]:
+    """The binary training interactions, a shard at a time."""
+    trained = prepared.training_set("split").trained
+    for shard in prepared.shards:
+        rows = prepared.histories("split", shard)[np.flatnonzero(trained[shard.start : shard.stop])]
+        yield csr_matrix((np.ones(rows.nnz, np.float32), rows.indices, rows.indptr), shape=rows.shape)
 
 
 def _differences(own: Measured, other: Measured, bootstrap: Bootstrap) -> Values:
@@ -151,10 +159,10 @@ def _differences(own: Measured, other: Measured, bootstrap: Bootstrap) -> Values
     }
 
 
-def _protocol(holdout: Any, config: EvaluateConfig) -> Values:
+def _protocol(held_out: int, users: int, config: EvaluateConfig) -> Values:
     return {
-        "held_out_ratings": len(holdout[0]),
-        "users": len(np.unique(holdout[0])),
+        "held_out_ratings": held_out,
+        "users": users,
         "relevant": "every held-out rating",
         "candidates": "all items the user has not rated in training",
         "interval": f"{config.confidence:.0%}, {config.bootstrap_samples} resamples of users",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -15,52 +17,60 @@ FORMULAS = {
 }
 SAMPLE_USERS = 500  # 500 lists of 20 name at most 10,000 items; their co-ratings stay within 800 MB
 
+Times = NDArray[np.int64]  # (n_items,) how often each item stands in a list
 
-def coverage(lists: NDArray[np.int32], item_counts: NDArray[np.int64]) -> float:
+
+def coverage(times: Times, item_counts: NDArray[np.int64]) -> float:
     """Share of the items that stand in any list."""
-    return len(np.unique(lists[lists >= 0])) / max(int(np.count_nonzero(item_counts)), 1)
+    return int(np.count_nonzero(times)) / max(int(np.count_nonzero(item_counts)), 1)
 
 
-def novelty(lists: NDArray[np.int32], item_counts: NDArray[np.int64], n_users: int) -> float:
+def novelty(times: Times, item_counts: NDArray[np.int64], n_users: int) -> float:
     """Mean self-information of the listed items in bits."""
-    listed = lists[lists >= 0]
+    listed = np.flatnonzero(times)
     if not len(listed):
         return 0.0
-    return float(-np.log2(np.maximum(item_counts[listed], 1) / n_users).mean())
+    information = -np.log2(np.maximum(item_counts[listed], 1) / n_users)
+    return float(information @ times[listed] / times.sum())
 
 
-def gini(lists: NDArray[np.int32], item_counts: NDArray[np.int64]) -> float:
+def gini(times: Times, item_counts: NDArray[np.int64]) -> float:
     """Gini index over the items with a rating, of how often each is listed.
 
     G = sum_i (2 i - n - 1) x_i / (n sum x), x ascending, i from 1.
     """
-    times = np.bincount(lists[lists >= 0], minlength=len(item_counts))[item_counts > 0]
-    n, total = len(times), times.sum()
+    rated = times[item_counts > 0]
+    n, total = len(rated), rated.sum()
     if not total:
         return 0.0
-    return float(((2 * np.arange(1, n + 1) - n - 1) * np.sort(times)).sum() / (n * total))
+    return float(((2 * np.arange(1, n + 1) - n - 1) * np.sort(rated)).sum() / (n * total))
 
 
-def diversity(lists: NDArray[np.int32], binary: csr_matrix, column_of: NDArray[np.int32], seed: int) -> float:
+def sampled_users(n_users: int, seed: int) -> NDArray[np.int64]:
+    """The user_index of those whose lists diversity is measured on, ascending."""
+    return np.sort(np.random.default_rng(seed).choice(n_users, size=min(SAMPLE_USERS, n_users), replace=False))
+
+
+def diversity(lists: NDArray[np.int32], binary: Iterable[csr_matrix], column_of: NDArray[np.int32]) -> float:
     """Mean pairwise distance within a list; items outside the training columns share no user with any other.
 
     Args:
-        lists: (n_users, k) item_index.
-        binary: (n_users, n_columns) CSR of the training interactions.
+        lists: (n_lists, k) item_index, of some users.
+        binary: the training interactions of all users, some rows at a time, (m, n_columns) CSR.
         column_of: (n_items,) column of an item_index, -1 for none.
     """
-    rng = np.random.default_rng(seed)
-    users = rng.choice(len(lists), size=min(SAMPLE_USERS, len(lists)), replace=False)
-    columns = np.where(lists[users] >= 0, column_of[lists[users]], -1)
+    columns = np.where(lists >= 0, column_of[lists], -1)
     known, place = np.unique(columns, return_inverse=True)
-    vectors = binary[:, np.maximum(known, 0)]
-    together = (vectors.T @ vectors).toarray()
+    together = np.zeros((len(known), len(known)))
+    for rows in binary:
+        vectors = rows[:, np.maximum(known, 0)]
+        together += (vectors.T @ vectors).toarray()
     size = np.sqrt(np.maximum(together.diagonal(), 1.0))
     distance = 1.0 - together / np.outer(size, size)
-    if known[0] < 0:
+    if len(known) and known[0] < 0:
         distance[0], distance[:, 0] = 1.0, 1.0
     place = place.reshape(columns.shape)
     left, right = np.triu_indices(lists.shape[1], 1)
-    both = (lists[users][:, left] >= 0) & (lists[users][:, right] >= 0)
+    both = (lists[:, left] >= 0) & (lists[:, right] >= 0)
     pairs = distance[place[:, left], place[:, right]][both]
     return float(pairs.mean()) if len(pairs) else 0.0

@@ -67,6 +67,12 @@ def per_user(marked: Relevance, cutoffs: Sequence[int]) -> dict[str, NDArray[np.
     return values
 
 
+def names(cutoffs: Sequence[int]) -> tuple[str, ...]:
+    """The ids of `per_user`'s metrics, in its order."""
+    nobody = Relevance(np.zeros((0, max(cutoffs)), bool), np.zeros(0, np.int64))
+    return tuple(per_user(nobody, cutoffs))
+
+
 def _at(k: int, marked: Relevance) -> dict[str, NDArray[np.float64]]:
     hits = marked.hits[:, :k].astype(np.float64)
     rank = np.arange(1, hits.shape[1] + 1)

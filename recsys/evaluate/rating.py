@@ -50,7 +50,6 @@ def errors_by_user(
     fallback: Rater,
     holdout: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
     scale: tuple[float, float],
-    n_users: int,
 ) -> Errors:
     """Predict the hold-out (user_index, item_index, rating) and sum the errors of each user with a held-out rating."""
     user, item, rating = holdout
@@ -59,11 +58,10 @@ def errors_by_user(
     if missing.any():
         predicted = np.where(missing, fallback.predict(user, item), predicted)
     error = np.clip(predicted.astype(np.float64), *scale) - rating
-    count = np.bincount(user, minlength=n_users)
-    rated = count > 0
+    _, place, count = np.unique(user, return_inverse=True, return_counts=True)
     return Errors(
-        np.bincount(user, weights=error**2, minlength=n_users)[rated].astype(np.float64),
-        np.bincount(user, weights=np.abs(error), minlength=n_users)[rated].astype(np.float64),
-        count[rated].astype(np.float64),
+        np.bincount(place, weights=error**2).astype(np.float64),
+        np.bincount(place, weights=np.abs(error)).astype(np.float64),
+        count.astype(np.float64),
         int(missing.sum()),
     )

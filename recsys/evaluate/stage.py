@@ -6,20 +6,24 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from recsys.errors import GateRefused
-from recsys.evaluate.evaluation import evaluate as measure
-from recsys.evaluate.evaluation import write_lists
+from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.evaluation import evaluate as measured
+from recsys.evaluate.evaluation import list_shard, sum_errors, sum_lists
 from recsys.evaluate.gate import Verdict, judge
-from recsys.models.base import FitContext, Ranker
+from recsys.evaluate.sums import RankingSums, RatingSums
+from recsys.models.base import FitContext, Ranker, Rater
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.popular import Popular, PopularSettings
 from recsys.prepare.prepared import Prepared
 from recsys.run import Run
-from recsys.store import sealed_stage, write_record, write_whole
-from recsys.train.stage import fitted_on_split, load_ranker, load_rater
+from recsys.store import sealed_stage, write_whole
+from recsys.train.stage import fitted_on_split, forget_models, load_ranker, load_rater
 
 log = logging.getLogger("recsys")
 
@@ -33,15 +37,37 @@ class Evaluation:
     metrics: dict[str, float]
 
 
+def evaluate_shard(run: Run, number: int) -> None:
+    """Make the judged models' lists and predictions for the users of one shard, and measure them, once."""
+    with sealed_stage(_shard_folder(run, number), run.shard_record("evaluate", number), rivals=True) as folder:
+        if folder is not None:
+            prepared, shard = run.prepared, run.prepared.shards[number]
+            for name, ranker in _rankers(run).items():
+                list_shard(
+                    folder / "lists" / name, prepared, shard, ranker(), run.config.evaluate.cutoffs, run.config.compute
+                )
+                sums = sum_lists(folder / "lists" / name, prepared, shard, run.config.evaluate, _bootstrap(run))
+                sums.save(folder / f"ranker-{name}.npz")
+            raters = {name: rater() for name, rater in _raters(run).items()}
+            for name, rater in raters.items():
+                errors = sum_errors(prepared, shard, rater, raters["means"], _bootstrap(run))
+                errors.save(folder / f"rater-{name}.npz")
+
+
 def evaluate(run: Run) -> Evaluation:
-    """Measure the judged models, once, and write evaluation.json; `require_promotion` raises the gate's refusal."""
+    """Judge the run by its shards' measures, once, and write evaluation.json.
+
+    `require_promotion` raises the gate's refusal.
+    """
     file = run.folder / "evaluation.json"
     if not file.exists():
         started = time.monotonic()
         record = _measure(run)
         verdict = judge(record, run.config.gate)
-        write_record(run.record("evaluate"), time.monotonic() - started)
         write_whole(file, json.dumps({**record, "gate": asdict(verdict)}, indent=2))
+        run.write_record_of_shards("evaluate", time.monotonic() - started)
+        forget_models()
+        _means.cache_clear()
     record = json.loads(file.read_text())
     verdict = Verdict(record["gate"]["verdict"], tuple(record["gate"]["reasons"]))
     if not verdict.promoted:  # it goes no further: the judged models and lists are of no more use
@@ -67,21 +93,46 @@ def require_promotion(evaluation: Evaluation) -> None:
 
 
 def _measure(run: Run) -> dict:  # type: ignore[type-arg]
-    prepared = run.prepared
-    training_set = prepared.training_set("split")
+    """The record of all shards."""
+    folders = [_shard_folder(run, number) for number in range(len(run.prepared.shards))]
+    ranked = {
+        name: RankingSums.whole([RankingSums.load(folder / f"ranker-{name}.npz") for folder in folders])
+        for name in _rankers(run)
+    }
+    rated = {
+        name: RatingSums.whole([RatingSums.load(folder / f"rater-{name}.npz") for folder in folders])
+        for name in _raters(run)
+    }
+    return measured(run.prepared, ranked, rated, run.config.evaluate, run.config.seed)
+
+
+def _shard_folder(run: Run, number: int) -> Path:
+    return run.work / "evaluated" / f"{number:05d}"
+
+
+def _bootstrap(run: Run) -> Bootstrap:
+    config = run.config.evaluate
+    return Bootstrap(config.bootstrap_samples, config.confidence, run.config.seed)
+
+
+def _rankers(run: Run) -> dict[str, Callable[[], Ranker]]:
+    """The one on trial and its baseline."""
     context = FitContext(run.config.seed, run.config.compute)
-    # One after the other, so that the ranker's weights are gone before the rater is loaded.
-    lists = {run.config.train.ranker: _write_lists(run, prepared, load_ranker(fitted_on_split(run, "ranker"), run))}
-    lists["popular"] = _write_lists(run, prepared, Popular.fit(training_set, PopularSettings(), context))
-    raters = {run.config.train.rater: load_rater(fitted_on_split(run, "rater"), run)}
-    raters["means"] = MeansOnly.fit(training_set, MeansSettings(), context)
-    return measure(prepared, lists, raters, run.config.evaluate, run.config.seed)
+    return {
+        run.config.train.ranker: lambda: load_ranker(fitted_on_split(run, "ranker"), run),
+        "popular": lambda: Popular.fit(run.prepared.training_set("split"), PopularSettings(), context),
+    }
 
 
-def _write_lists(run: Run, prepared: Prepared, ranker: Ranker) -> Path:
-    """The judged ranker's lists for all users, in the published format."""
-    target = run.work / "lists" / ranker.name
-    with sealed_stage(target, run.record(f"lists_{ranker.name}")) as folder:
-        if folder is not None:
-            write_lists(folder / "table", prepared, ranker, max(run.config.evaluate.cutoffs), run.config.compute)
-    return target / "table"
+def _raters(run: Run) -> dict[str, Callable[[], Rater]]:
+    """The one on trial and its baseline."""
+    context = FitContext(run.config.seed, run.config.compute)
+    return {
+        run.config.train.rater: lambda: load_rater(fitted_on_split(run, "rater"), run),
+        "means": lambda: _means(run.prepared, context),
+    }
+
+
+@lru_cache(maxsize=1)  # a pass over all ratings, not one a shard
+def _means(prepared: Prepared, context: FitContext) -> MeansOnly:
+    return MeansOnly.fit(prepared.training_set("split"), MeansSettings(), context)

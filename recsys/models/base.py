@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -222,6 +222,32 @@ def check_bounds(index: NDArray[np.int32], size: int, what: str) -> None:
         raise IndexError(f"{what} must be in -1..{size - 1}, found {int(np.min(index))}..{int(np.max(index))}")
 
 
+def predicted_pairs(
+    rating: Callable[[NDArray[np.int32], NDArray[np.int32]], NDArray],
+    user_index: NDArray[np.int32],
+    item_index: NDArray[np.int32],
+    learned: NDArray[np.bool_],
+    row_of: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """What `Rater.predict` returns: ratings of learned users and items, NaN for the other pairs.
+
+    Args:
+        rating: from (n,) user_index and (n,) rows of items, all learned, to (n,) ratings.
+        learned: (n_users,) whether each user was learned from.
+        row_of: (n_items,) int32 the model's row of each item_index, -1 for an item that was not learned from.
+
+    Raises:
+        IndexError: an index is outside the id map.
+    """
+    check_bounds(user_index, len(learned), "user_index")
+    check_bounds(item_index, len(row_of), "item_index")
+    row = row_of[item_index]
+    known = (item_index >= 0) & (row >= 0) & (user_index >= 0) & learned[user_index]
+    predicted = np.full(len(user_index), np.nan, dtype=np.float32)
+    predicted[known] = rating(user_index[known], row[known])
+    return predicted
+
+
 def save_arrays(folder: Path, **arrays: NDArray) -> None:
     """Write arrays to `arrays.npz`, uncompressed: weights do not shrink, and loading stays a copy."""
     np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)  # type: ignore[arg-type]
@@ -231,6 +257,18 @@ def load_arrays(folder: Path) -> dict[str, NDArray]:
     """Read `arrays.npz`; pickled content is refused."""
     with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def save_each(folder: Path, **arrays: NDArray) -> None:
+    """Write each array to a file of its own, `<name>.npy`, so that a reader can map it."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def map_each(folder: Path) -> dict[str, NDArray]:
+    """Map what `save_each` wrote: only what is looked at is read. Pickled content is refused."""
+    files = sorted(folder.glob("*.npy"))
+    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

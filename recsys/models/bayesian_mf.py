@@ -15,12 +15,10 @@ from scipy.sparse import csr_matrix
 from recsys.compute import MIB, one_blas_thread, thread_count
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
-from recsys.models.base import Embeddings, FitContext, Rater, check_bounds, load_arrays, save_arrays
+from recsys.models.base import Embeddings, FitContext, Rater, load_arrays, predicted_pairs, save_arrays
 from recsys.prepare.training_set import TrainingSet
 from recsys.train.fold_in import fold_in
 from recsys.train.posterior import Posterior, Scale, posterior_mean
-
-BLOCK = 1 << 16  # pairs at a time: 128 MB of gathered factors at rank 128
 
 
 class BayesianMFSettings(Section):
@@ -86,27 +84,16 @@ class BayesianMF(Rater):
         ratings = training_set.learned
         settings = settings.model_copy(update={"embedding_size": settings.embedding_size or size_for(ratings)})
         check_memory(ratings, settings, context.compute)
-        users, columns = _rated(ratings)
+        users, columns = np.diff(ratings.indptr) > 0, training_set.learned_columns
         with one_blas_thread():
             posterior = posterior_mean(
                 _without_empty(ratings, users, columns), settings, context.seed, thread_count(context.compute)
             )
-        column_of = np.where(
-            (training_set.column_of >= 0) & columns[training_set.column_of], training_set.column_of, np.int32(-1)
-        )
-        return cls(training_set.items, users, column_of, posterior.spread_over(users, columns))
+        return cls(training_set.items, users, training_set.learned_column_of, posterior.spread_over(users, columns))
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32; NaN for a user or item without a rating in training."""
-        check_bounds(user_index, len(self.learned), "user_index")
-        check_bounds(item_index, len(self.column_of), "item_index")
-        column = np.where(item_index >= 0, self.column_of[item_index], -1)
-        known = np.flatnonzero((column >= 0) & (user_index >= 0) & self.learned[user_index])
-        predicted = np.full(len(user_index), np.nan, dtype=np.float32)
-        for start in range(0, len(known), BLOCK):
-            block = known[start : start + BLOCK]
-            predicted[block] = self.posterior.rating(user_index[block], column[block])
-        return predicted
+        return predicted_pairs(self.posterior.rating, user_index, item_index, self.learned, self.column_of)
 
     def predict_new(self, ratings: csr_matrix, columns: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n, k) from a user row that is most probable given the people of the training and the own ratings."""
@@ -168,11 +155,6 @@ def check_memory(ratings: csr_matrix, settings: BayesianMFSettings, compute: Com
             found=f"{need:,.0f} MiB: {ratings.shape[0]:,} users, {ratings.shape[1]:,} items, {ratings.nnz:,} ratings",
             todo="raise compute.memory_mib, or lower models.bayesian_mf.features and rank",
         )
-
-
-def _rated(ratings: csr_matrix) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Rows and columns with an entry."""
-    return np.diff(ratings.indptr) > 0, np.bincount(ratings.indices, minlength=ratings.shape[1]) > 0
 
 
 def _without_empty(ratings: csr_matrix, users: NDArray[np.bool_], columns: NDArray[np.bool_]) -> csr_matrix:

@@ -6,8 +6,9 @@ case with a zero diagonal; dropout 0 is EASE (H. Steck, WWW 2019, arXiv 1905.033
 
 Two powers go past it, both 0 in the papers. The squared errors of a user with many ratings are many and large, so that
 a few such users decide the weights, while a ranking is judged by user: `user_power` weighs each user's row in the Gram
-matrix by ratings ^ -power. And the penalty draws the weights towards a rare item, with less data behind them, nearer to
-0 than those towards a popular one: `item_power` multiplies an item's scores by count ^ -power to make up for it.
+matrix by ratings ^ -power, the ratings rounded down to a power of two (`user_weights`). And the penalty draws the
+weights towards a rare item, with less data behind them, nearer to 0 than those towards a popular one: `item_power`
+multiplies an item's scores by count ^ -power to make up for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, TopN, load_arrays, save_arrays
-from recsys.models.cooccurrence import upper_gram
+from recsys.models.cooccurrence import WeightedRows, Whole, upper_gram
 from recsys.models.linear import LinearRanker
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.linear import largest_of_rows
@@ -98,19 +99,17 @@ class Edlae(LinearRanker):
         Raises:
             UsageError: the matrices do not fit the memory budget; nothing was allocated yet.
         """
-        binary, threads = training_set.binary, thread_count(context.compute)
-        binary = binary[np.diff(binary.indptr) > 0]
-        few_users = USERS_A_COLUMN * binary.shape[0] < binary.shape[1]
-        check_memory(binary.shape[1], context.compute, users=binary.shape[0] if few_users else None)
-        user_weight, scale = user_weights(binary, settings.user_power), item_scale(binary, settings.item_power)
-        counted = np.bincount(binary.indices, np.repeat(user_weight, np.diff(binary.indptr)), binary.shape[1])
-        penalty = np.asarray(settings.dropout / (1.0 - settings.dropout) * counted + settings.reg, np.float64)
+        rows, threads = WeightedRows.of(training_set, settings.user_power), thread_count(context.compute)
+        few_users = USERS_A_COLUMN * rows.n_learned < rows.n_columns
+        check_memory(rows.n_columns, context.compute, users=rows.n_learned if few_users else None)
+        count, weighted_count = rows.by_column
+        penalty = penalties(settings, count, weighted_count)
         with one_blas_thread():
             if few_users:
-                weights = weights_by_users(weighted(binary, user_weight), penalty, threads)
+                weights = weights_by_users(weighted(rows), penalty, threads)
             else:
-                weights = weights_by_items(upper_gram(binary, threads, user_weight), penalty, threads)
-        weights *= scale
+                weights = weights_by_items(upper_gram(rows, threads), penalty, threads)
+        weights *= item_scale(count, settings.item_power)
         return cls(training_set.items, weights)
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
@@ -153,27 +152,33 @@ def check_memory(n_columns: int, compute: ComputeConfig, *, users: int | None = 
         )
 
 
-def user_weights(binary: csr_matrix, power: float) -> Vector:
-    """(n_users,) ratings ^ -power, times what keeps the sum of weight x ratings: reg means the same for any power.
+def penalties(settings: EdlaeSettings, count: Whole, weighted_count: Whole) -> Vector:
+    """(n_columns,) the diagonal of L, in the steps that the users' weights are counted in.
 
-    >>> user_weights(csr_matrix([[1, 1, 1, 1], [1, 0, 0, 0]]), 0.5).round(3).tolist()
-    [0.833, 1.667]
+    `reg` is in units of the mean weight of a rating, so that it means the same for any power. That scales G and L
+    alike, which leaves B as it is: the whole numbers of G need no scaling.
+
+    Args:
+        count, weighted_count: (n_columns,) users of each column, and the sum of their weights.
     """
-    ratings = np.diff(binary.indptr).astype(np.float64)
-    weight = ratings**-power
-    return np.asarray(weight * (ratings.sum() / (weight @ ratings))) if len(weight) else weight
+    unit = weighted_count.sum() / max(count.sum(), 1)
+    odds = settings.dropout / (1.0 - settings.dropout)
+    return np.asarray(odds * weighted_count + settings.reg * (unit or 1.0), np.float64)
 
 
-def item_scale(binary: csr_matrix, power: float) -> NDArray[np.float32]:
+def item_scale(count: Whole, power: float) -> NDArray[np.float32]:
     """(n_columns,) (count / mean count) ^ -power; an item that no learned user has rated counts as rated once."""
-    count = np.maximum(np.bincount(binary.indices, minlength=binary.shape[1]), 1)
+    count = np.maximum(count, 1)
     return ((count / count.mean()) ** -power).astype(np.float32)
 
 
-def weighted(binary: csr_matrix, user_weight: Vector) -> csr_matrix:
-    """(n_users, n_columns) float64 rows times the root of their weight: their Gram matrix is the weighted one."""
-    data = np.repeat(np.sqrt(user_weight), np.diff(binary.indptr))
-    return csr_matrix((data, binary.indices, binary.indptr), shape=binary.shape)
+def weighted(rows: WeightedRows) -> csr_matrix:
+    """(n_learned, n_columns) float64 rows times the root of their weight: their Gram matrix is the weighted one."""
+    learned = np.repeat(rows.weight > 0, np.diff(rows.indptr))
+    count = np.diff(rows.indptr)[rows.weight > 0]
+    data = np.repeat(np.sqrt(rows.weight[rows.weight > 0]), count)
+    columns = rows.columns[learned].view(np.int32)
+    return csr_matrix((data, columns, np.append(0, np.cumsum(count))), shape=(len(count), rows.n_columns))
 
 
 def weights_by_items(upper: Matrix, penalty: Vector, threads: int) -> NDArray[np.float32]:

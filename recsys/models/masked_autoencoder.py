@@ -6,7 +6,7 @@ TensorFlow is imported when it is fitted, saved or loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,17 +25,17 @@ from recsys.models.base import (
     Ranker,
     Rater,
     TopN,
-    check_bounds,
     load_arrays,
+    predicted_pairs,
     save_arrays,
 )
 from recsys.models.keras_backend import load_keras, load_network, save_network, start_training, weights_of
-from recsys.prepare.means import Means, rows_of
+from recsys.prepare.means import Means, user_means
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
 from recsys.score.dense import BLOCK, all_scores, dense_top_n, in_blocks
 from recsys.score.selection import NOTHING
-from recsys.train.settings import TrainingSettings
+from recsys.train.settings import Optimizer, TrainingSettings
 
 Array = NDArray[np.float64]
 
@@ -58,9 +58,7 @@ class MaskedAutoencoderSettings(TrainingSettings):
     hidden_weight: float = Field(0.8, ge=0, le=1, description="weight of the hidden preferences in the loss")
     epochs: int = Field(100, ge=1, description="at most")
     patience: int = Field(3, ge=1, description="epochs without a better validation loss before stopping")
-    optimizer: Literal["adam", "adamax", "adadelta", "nadam", "rmsprop", "sgd"] = Field(
-        "adadelta", description="Keras' optimiser of that name"
-    )
+    optimizer: Optimizer = Field("adadelta", description="Keras' optimiser of that name")
     learning_rate: float = Field(1.0, gt=0, description="the optimiser's, at the first step; Adadelta's own scale is 1")
     final_rate: float = Field(1.0, gt=0, le=1, description="share of the learning rate left at the last epoch")
     batch: int = Field(125, ge=1, description="users a step")
@@ -132,17 +130,12 @@ class MaskedAutoencoder(Ranker, Rater):
             preferences[training_set.trained], settings, found["epochs"] if found else settings.epochs,
             0.0 if found else settings.validation_fraction, context.seed, context.checkpoints,
         )  # fmt: skip
-        rated = np.bincount(preferences.indices, minlength=len(training_set.items)) > 0
-        column = training_set.column_of
         without_codes = cls(
-            training_set.items, np.where((column >= 0) & rated[column], column, np.int32(NOTHING)), means.overall,
+            training_set.items, training_set.learned_column_of, means.overall,
             means.item, means.user, np.zeros((0, 0), np.float32), training_set.trained, weights_of(network),
             network.settings, trained.best_epoch, trained.history,
         )  # fmt: skip
-        return without_codes._with(codes=without_codes.encode(preferences).astype(np.float32))
-
-    def _with(self, **changes: Any) -> Self:
-        return type(self)(**{**vars(self), **changes})
+        return replace(without_codes, codes=without_codes.encode(preferences).astype(np.float32))
 
     def encode(self, preferences: csr_matrix) -> Array:
         """(n, code) float64 of (n, n_columns) CSR preferences; a row depends on that row only."""
@@ -173,13 +166,8 @@ class MaskedAutoencoder(Ranker, Rater):
 
     def preferences_of(self, ratings: csr_matrix) -> csr_matrix:
         """(n, n_columns) CSR preferences of (n, n_columns) CSR ratings, by the stored means and each user's own."""
-        return Means(self.overall, self.item_mean, self.user_means_of(ratings)).preferences(ratings)
-
-    def user_means_of(self, ratings: csr_matrix) -> Array:
-        """(n,) mean of each user's ratings less overall and item mean."""
-        rest = ratings.data.astype(np.float64) - self.overall - self.item_mean[ratings.indices]
-        total = np.bincount(rows_of(ratings), weights=rest, minlength=ratings.shape[0])
-        return total / np.maximum(np.diff(ratings.indptr), 1)
+        user_mean = user_means(ratings, self.overall, self.item_mean)
+        return Means(self.overall, self.item_mean, user_mean).preferences(ratings)
 
     def score(self, histories: Histories) -> NDArray[np.float32]:
         """(n_users, n_columns) preferences."""
@@ -216,22 +204,18 @@ class MaskedAutoencoder(Ranker, Rater):
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32; NaN for a user or item without a rating in training."""
-        check_bounds(user_index, len(self.learned), "user_index")
-        check_bounds(item_index, len(self.column_of), "item_index")
-        column = self.column_of[item_index]
-        known = (item_index >= 0) & (column >= 0) & (user_index >= 0) & self.learned[user_index]
-        predicted = np.full(len(user_index), np.nan, dtype=np.float32)
-        user, column = user_index[known], column[known]
+        return predicted_pairs(self._rating, user_index, item_index, self.learned, self.column_of)
+
+    def _rating(self, user: NDArray[np.int32], column: NDArray[np.int32]) -> Array:
         mean = self.overall + self.item_mean[column] + self.user_mean[user]
-        predicted[known] = mean + self._decoded(self.codes, user, column)
-        return predicted
+        return mean + self._decoded(self.codes, user, column)
 
     def predict_new(self, ratings: csr_matrix, columns: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n, k) ratings of people by their own ratings; NaN for columns without a rating in training."""
         codes = self.encode(self.preferences_of(ratings)).astype(np.float32)
         user = np.repeat(np.arange(len(columns)), columns.shape[1])
         column = np.maximum(columns.ravel(), 0)
-        mean = self.overall + self.item_mean[column] + self.user_means_of(ratings)[user]
+        mean = self.overall + self.item_mean[column] + user_means(ratings, self.overall, self.item_mean)[user]
         predicted = (mean + self._decoded(codes, user, column)).astype(np.float32).reshape(columns.shape)
         return np.where((columns >= 0) & self._known[columns], predicted, np.float32(np.nan))
 

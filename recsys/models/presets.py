@@ -47,7 +47,6 @@ def _tutorial_e(size: int) -> Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "biased_mf": Preset("matrix_factorisation", "biases and factors, rare rows held tighter; the nightly rater"),
     "ease": Preset("edlae", "linear autoencoder, closed form (Steck 2019)", {"dropout": 0.0}),
     # Found on validation slices of ml-1m (all ratings, and those of 4 and 5), ml-100k and ml-latest-small.
     "weighted_edlae": Preset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,10 @@ from pydantic import Field
 
 from recsys.compute import one_blas_thread
 from recsys.config import Section
-from recsys.models.matrix_factorisation import span_of
-from recsys.models.pairs import PairModel, PairSettings, in_span, with_table_reg
-
-if TYPE_CHECKING:
-    from recsys.train.pairs import Rated
+from recsys.models.keras_pairs import KerasPairModel, PairSettings, with_table_reg
+from recsys.models.pairs import in_span
+from recsys.train.rated import Rated, span_of
+from recsys.train.settings import Initializer
 
 
 class RecommenderNetSettings(PairSettings):
@@ -25,9 +24,7 @@ class RecommenderNetSettings(PairSettings):
     hidden: int = Field(10, ge=1, description="units of the hidden layer")
     embedding_dropout: float = Field(0.05, ge=0, lt=1, description="share of the embeddings dropped in training")
     hidden_dropout: float = Field(0.5, ge=0, lt=1, description="share of the hidden units dropped in training")
-    initializer: Literal["normal", "uniform", "he_normal", "glorot_uniform"] = Field(
-        "he_normal", description="Keras' initialiser of tables and kernels"
-    )
+    initializer: Initializer = Field("he_normal", description="Keras' initialiser of tables and kernels")
     learning_rate: float = Field(1e-3, gt=0, description="the optimiser's, at the first step")
     table_reg: float = Field(
         1e-6, ge=0, description="L2 of the whole tables at each step, as Keras' regularisers count"
@@ -35,7 +32,7 @@ class RecommenderNetSettings(PairSettings):
     batch: int = Field(64, ge=0, description="examples a step; 0: as many as make about 85 steps an epoch")
 
 
-class RecommenderNet(PairModel):
+class RecommenderNet(KerasPairModel):
     """predicted rating = lowest + span * sigmoid(w . relu(W [user; item] + b) + c)
 
     The first layer splits into a part of the user and a part of the item, so that all pairs cost one addition each.

@@ -12,6 +12,7 @@ from recsys.models.base import Model, Ranker, Rater
 from recsys.models.presets import PRESETS
 
 Role = Literal["ranker", "rater"]
+ROLES: tuple[Role, ...] = ("ranker", "rater")
 
 # Where each model stands. Imported when asked for: TensorFlow alone takes seconds. A model may stand in both.
 RANKERS: Mapping[str, str] = {
@@ -19,6 +20,7 @@ RANKERS: Mapping[str, str] = {
     "edlae": "recsys.models.edlae:Edlae",
     "ials": "recsys.models.ials:Ials",
     "item_knn": "recsys.models.item_knn:ItemKnn",
+    "biased_mf": "recsys.models.biased_mf:BiasedMF",
     "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
     "recommender_net": "recsys.models.recommender_net:RecommenderNet",
     "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",
@@ -26,6 +28,7 @@ RANKERS: Mapping[str, str] = {
 RATERS: Mapping[str, str] = {
     "means": "recsys.models.means:MeansOnly",
     "bayesian_mf": "recsys.models.bayesian_mf:BayesianMF",
+    "biased_mf": "recsys.models.biased_mf:BiasedMF",
     "matrix_factorisation": "recsys.models.matrix_factorisation:MatrixFactorisation",
     "recommender_net": "recsys.models.recommender_net:RecommenderNet",
     "masked_autoencoder": "recsys.models.masked_autoencoder:MaskedAutoencoder",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,75 +12,73 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.errors import InputRefused
-from recsys.identifiers import UNKNOWN, IdMap
-from recsys.ratings import Ratings
+from recsys.identifiers import IdMap
+from recsys.read.stream import Block, Stream, pair_keys, pairs_of
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Ratings of both files; a pair that stands in both is the hold-out's.
+    """Ratings of both files, those of a given hold-out last; a pair that stands in both is the hold-out's.
 
     Attributes:
-        held_out: (n_ratings,) bool.
+        own: rows before the hold-out's, which begin with a block of their own.
+        given: whether there is a given hold-out.
         served: (n_users,) bool, users of the ratings to learn from: the hold-out alone makes nobody a user.
+        timed: whether all rows have timestamps; where only some have, a time of 0 stands for those of the others.
     """
 
-    ratings: Ratings
-    held_out: NDArray[np.bool_]
+    stream: Stream
+    own: int
+    given: bool
     served: NDArray[np.bool_]
+    timed: bool
+
+    @property
+    def ids(self) -> IdMap:
+        """The users and items of both."""
+        return IdMap(self.stream.user_ids, self.stream.item_ids)
 
 
-def join_holdout(ratings: Ratings, test: Ratings) -> Joined:
-    """Join ratings with a given hold-out.
+def join_holdout(own: Stream, test: Stream | None) -> Joined:
+    """Join ratings with a given hold-out, where there is one.
 
     Raises:
         InputRefused: the ids are of different types.
     """
-    ids = IdMap(_union(ratings.user_ids, test.user_ids), _union(ratings.item_ids, test.item_ids))
-    own, held = _Moved(ratings, ids), _Moved(test, ids)
-    keep = ~np.isin(own.pairs(), held.pairs())
-    joined = Ratings(
-        user_ids=ids.user_ids,
-        item_ids=ids.item_ids,
-        user_index=np.concatenate([own.user_index[keep], held.user_index]),
-        item_index=np.concatenate([own.item_index[keep], held.item_index]),
-        rating=np.concatenate([ratings.rating[keep], test.rating]),
-        timestamp=_timestamps(ratings, keep, test),
-        seen_user_index=np.concatenate([own.seen_user_index, held.seen_user_index]),
-        seen_item_index=np.concatenate([own.seen_item_index, held.seen_item_index]),
-        quarantine=pa.concat_tables([ratings.quarantine, test.quarantine]),
-        rows_read=ratings.rows_read,
-        repeated=ratings.repeated,
+    if test is None:
+        return Joined(own, len(own), False, own.user_rows > 0, own.timed)
+    ids = IdMap(_union(own.user_ids, test.user_ids), _union(own.item_ids, test.item_ids))
+    moved, held = _Moved(own, ids), _Moved(test, ids)
+    timed = own.timed or test.timed
+    stream = Stream(
+        ids.user_ids,
+        ids.item_ids,
+        [partial(each.block, load, timed) for each in (moved, held) for load in each.stream.blocks],
+        [*own.sizes, *test.sizes],
+        moved.user_rows + held.user_rows,
+        timed,
+        *pairs_of(np.union1d(moved.seen, held.seen), ids.n_items),
+        pa.concat_tables([own.quarantine, test.quarantine]),
+        own.rows_read,
+        own.repeated,
     )
-    held_out = np.arange(len(joined)) >= keep.sum()
-    served = ids.user_index(ratings.user_ids)
-    return Joined(joined, held_out, np.bincount(served, minlength=ids.n_users) > 0)
-
-
-def reorder_items(items: pa.Table, ids: IdMap) -> pa.Table:
-    """Titles in the order of a larger id map; null for items that only the hold-out has."""
-    place = IdMap(ids.user_ids, items["item_id"].combine_chunks()).item_index(ids.item_ids)
-    taken = items.take(pa.array(place, mask=place == UNKNOWN))
-    return taken.set_column(0, "item_id", ids.item_ids)
+    return Joined(stream, len(own), True, moved.user_rows > 0, own.timed and test.timed)
 
 
 class _Moved:
-    """The index arrays of some ratings, under another id map."""
+    """A stream under another id map."""
 
-    def __init__(self, ratings: Ratings, ids: IdMap) -> None:
-        user, item = ids.user_index(ratings.user_ids), ids.item_index(ratings.item_ids)
-        self.n_items = ids.n_items
-        self.user_index, self.item_index = user[ratings.user_index], item[ratings.item_index]
-        self.seen_user_index, self.seen_item_index = user[ratings.seen_user_index], item[ratings.seen_item_index]
+    def __init__(self, stream: Stream, ids: IdMap) -> None:
+        self.stream = stream
+        self._user, self._item = ids.user_index(stream.user_ids), ids.item_index(stream.item_ids)
+        self.user_rows = np.zeros(ids.n_users, np.int64)
+        self.user_rows[self._user] = stream.user_rows
+        self.seen = pair_keys(self._user[stream.seen_user_index], self._item[stream.seen_item_index], ids.n_items)
 
-    def pairs(self) -> NDArray[np.int64]:
-        return self.user_index.astype(np.int64) * self.n_items + self.item_index
-
-
-def _timestamps(ratings: Ratings, keep: NDArray[np.bool_], test: Ratings) -> NDArray[np.int64] | None:
-    if ratings.timestamp is None or test.timestamp is None:
-        return None
-    return np.concatenate([ratings.timestamp[keep], test.timestamp])
+    def block(self, load: Callable[[], Block], timed: bool) -> Block:
+        block = load()
+        timestamp = np.zeros(len(block.rating), np.int64) if timed and block.timestamp is None else block.timestamp
+        return Block(self._user[block.user_index], self._item[block.item_index], block.rating, timestamp)
 
 
 def _union(left: pa.Array, right: pa.Array) -> pa.Array:

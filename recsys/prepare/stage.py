@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 
-from recsys.config import InputConfig
+from recsys.compute import thread_count
+from recsys.config import RunConfig
 from recsys.errors import InputRefused
-from recsys.prepare.prepared import Counts, write_prepared
-from recsys.ratings import Ratings, Snapshot
-from recsys.read import RowsRefused, read_items, read_ratings
+from recsys.prepare.prepared import Counts
+from recsys.prepare.write import write_prepared
+from recsys.ratings import Snapshot
+from recsys.read import RowsRefused, read_items, read_stream
+from recsys.read.stream import Stream
 from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest
 from recsys.store import PARTIAL, Store, sealed_stage, write_whole
 
@@ -32,17 +37,14 @@ def prepare(run: Run) -> Counts:
     """
     with _kept_refusal(run), sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
         if folder is not None:
-            ratings, test = read_inputs(run.snapshot, run.holdout, run.config.input, run.folder / REFUSAL.parent)
-            check_volume(run, len(ratings))
-            write_prepared(
+            prepare_inputs(
                 folder,
-                ratings,
-                read_items(run.snapshot, ratings.item_ids),
-                test,
-                config=run.config.prepare,
+                run.snapshot,
+                run.holdout,
+                run.config,
                 top_items=run.top_items,
-                scale=run.snapshot.scale,
-                seed=run.config.seed,
+                refused=run.folder / REFUSAL.parent,
+                accept=partial(check_volume, run),
             )
     counts = run.prepared.counts
     tell_counts(counts)
@@ -94,35 +96,59 @@ def _kept_refusal(run: Run) -> Iterator[None]:
         raise
 
 
-def read_inputs(
-    snapshot: Snapshot, holdout: Snapshot | None, config: InputConfig, refused: Path
-) -> tuple[Ratings, Ratings | None]:
-    """The valid ratings and, where one is given, the hold-out's, by the same scale.
+def prepare_inputs(
+    folder: Path,
+    snapshot: Snapshot,
+    holdout: Snapshot | None,
+    config: RunConfig,
+    *,
+    top_items: int,
+    refused: Path,
+    accept: Callable[[int], None] = lambda ratings: None,
+) -> Counts:
+    """Read the ratings and, where one is given, the hold-out, by the same scale, and write a prepared folder.
 
     Args:
+        folder: an existing, empty folder; what is needed only meanwhile lies there too: up to 50 bytes a rating.
         refused: the folder where the refused rows go if there are too many of them.
+        accept: told the number of ratings, the hold-out's and repeats left out; may refuse it.
 
     Raises:
         InputRefused: the input is not fit to be used.
     """
-    ratings = _read(snapshot, config, refused)
-    return ratings, None if holdout is None else _read(replace(holdout, scale=snapshot.scale), config, refused)
+    with TemporaryDirectory(dir=folder, prefix="read-") as work:
+        own = _read(snapshot, config, Path(work) / "own", refused)
+        scaled = None if holdout is None else replace(holdout, scale=snapshot.scale)
+        test = None if scaled is None else _read(scaled, config, Path(work) / "test", refused)
+        return write_prepared(
+            folder,
+            own,
+            test,
+            titles=partial(read_items, snapshot),
+            config=config.prepare,
+            top_items=top_items,
+            scale=snapshot.scale,
+            seed=config.seed,
+            compute=config.compute,
+            accept=accept,
+        )
 
 
-def _read(snapshot: Snapshot, config: InputConfig, folder: Path) -> Ratings:
+def _read(snapshot: Snapshot, config: RunConfig, work: Path, refused_rows: Path) -> Stream:
+    work.mkdir()
     try:
-        ratings = read_ratings(snapshot, config)
+        stream = read_stream(snapshot, config.input, work, threads=thread_count(config.compute))
         _require_unchanged(snapshot)
-        return ratings
+        return stream
     except RowsRefused as refused:
         if refused.quarantine.num_rows:
-            folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(refused.quarantine, folder / "quarantine.parquet", compression="zstd")
+            refused_rows.mkdir(parents=True, exist_ok=True)
+            pq.write_table(refused.quarantine, refused_rows / "quarantine.parquet", compression="zstd")
             raise InputRefused(
                 refused.what,
                 expected=refused.expected,
                 found=refused.found,
-                todo=f"{refused.todo}; all refused rows: {folder / 'quarantine.parquet'}",
+                todo=f"{refused.todo}; all refused rows: {refused_rows / 'quarantine.parquet'}",
             ) from refused
         raise
 

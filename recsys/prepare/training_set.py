@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recsys.identifiers import UNKNOWN
-from recsys.prepare.means import Means
+from recsys.prepare.means import Means, tally
+from recsys.read.repeats import by_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,7 @@ class TrainingSet:
     @cached_property
     def learned(self) -> csr_matrix:
         """`ratings` with the rows of users that are not `trained` emptied."""
-        if self.trained.all():
-            return self.ratings
-        keep = np.repeat(self.trained, np.diff(self.ratings.indptr))
-        count = np.where(self.trained, np.diff(self.ratings.indptr), 0)
-        indptr = np.concatenate(([0], np.cumsum(count))).astype(self.ratings.indptr.dtype)
-        return csr_matrix((self.ratings.data[keep], self.ratings.indices[keep], indptr), shape=self.ratings.shape)
+        return self.ratings if self.trained.all() else emptied(self.ratings, self.trained)
 
     @cached_property
     def means(self) -> Means:
@@ -69,11 +65,22 @@ class TrainingSet:
         return csr_matrix((np.ones(learned.nnz, np.float32), learned.indices, learned.indptr), shape=learned.shape)
 
     @cached_property
+    def learned_columns(self) -> NDArray[np.bool_]:
+        """(n_columns,) bool, columns with a rating that is learned from."""
+        if self.trained.all():  # an item is kept for its ratings
+            return np.ones(len(self.items), dtype=bool)
+        return np.bincount(self.learned.indices, minlength=len(self.items)) > 0
+
+    @cached_property
+    def learned_column_of(self) -> NDArray[np.int32]:
+        """`column_of`, and `UNKNOWN` for an item without a rating that is learned from too."""
+        column = self.column_of
+        return np.where((column != UNKNOWN) & self.learned_columns[column], column, np.int32(UNKNOWN))
+
+    @cached_property
     def column_of(self) -> NDArray[np.int32]:
         """(n_items,) the column of each item_index, `UNKNOWN` for an item not kept."""
-        columns = np.full(self.n_items, UNKNOWN, dtype=np.int32)
-        columns[self.items] = np.arange(len(self.items), dtype=np.int32)
-        return columns
+        return columns_of(self.items, self.n_items)
 
 
 def build_training_set(
@@ -94,16 +101,48 @@ def build_training_set(
         min_user_ratings: users with fewer ratings of kept items are not learned from.
     """
     n_users, n_items = shape
-    counts = np.bincount(item_index, minlength=n_items)
-    sums = np.bincount(item_index, weights=rating, minlength=n_items).astype(np.float64)
+    order = by_pair(user_index, item_index, 0, n_users, n_items)
+    counts, sums = np.zeros(n_items, np.int64), np.zeros(n_items)
+    tally(item_index[order], rating[order], counts, sums)
     items = most_rated(counts, top_items)
-    column_of = np.full(n_items, UNKNOWN, dtype=np.int32)
-    column_of[items] = np.arange(len(items), dtype=np.int32)
-    column = column_of[item_index]
-    keep = column != UNKNOWN
-    matrix = _csr(user_index[keep], column[keep], rating[keep], (n_users, len(items)))
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(user_index, minlength=n_users))))
+    matrix = in_columns(indptr, item_index[order], rating[order], items, n_items)
     trained = np.diff(matrix.indptr) >= min_user_ratings
     return TrainingSet(items, matrix, trained, counts, sums)
+
+
+def in_columns(
+    indptr: NDArray[np.int64],
+    item_index: NDArray[np.int32],
+    rating: NDArray[np.float32],
+    items: NDArray[np.int32],
+    n_items: int,
+) -> csr_matrix:
+    """(n_users, n_columns) CSR float32 of the ratings of the items kept; no entry is summed, so a stored 0 stays.
+
+    Args:
+        indptr, item_index, rating: ratings by (user, item), one a pair.
+        items: (n_columns,) the items kept, ascending.
+    """
+    column = columns_of(items, n_items)[item_index]
+    keep = column != UNKNOWN
+    edges = np.concatenate(([0], np.cumsum(keep)))[indptr]
+    return csr_matrix((rating[keep], column[keep], edges), shape=(len(indptr) - 1, len(items)))
+
+
+def columns_of(items: NDArray[np.int32], n_items: int) -> NDArray[np.int32]:
+    """(n_items,) the column of each item_index, `UNKNOWN` for an item not kept."""
+    columns = np.full(n_items, UNKNOWN, dtype=np.int32)
+    columns[items] = np.arange(len(items), dtype=np.int32)
+    return columns
+
+
+def emptied(matrix: csr_matrix, trained: NDArray[np.bool_]) -> csr_matrix:
+    """A CSR matrix with the rows of users that are not `trained` emptied."""
+    sizes = np.diff(matrix.indptr)
+    keep = np.repeat(trained, sizes)
+    indptr = np.concatenate(([0], np.cumsum(np.where(trained, sizes, 0)))).astype(matrix.indptr.dtype)
+    return csr_matrix((matrix.data[keep], matrix.indices[keep], indptr), shape=matrix.shape)
 
 
 def most_rated(counts: NDArray[np.int64], top_items: int) -> NDArray[np.int32]:
@@ -119,12 +158,3 @@ def most_rated(counts: NDArray[np.int64], top_items: int) -> NDArray[np.int32]:
 def by_popularity(counts: NDArray[np.int64]) -> NDArray[np.int32]:
     """All item_index by (count descending, item_index ascending)."""
     return np.argsort(-counts, kind="stable").astype(np.int32)
-
-
-def _csr(
-    row: NDArray[np.int32], column: NDArray[np.int32], value: NDArray[np.float32], shape: tuple[int, int]
-) -> csr_matrix:
-    """CSR with ascending columns; no entry is summed or dropped, so a stored 0 stays."""
-    order = np.argsort(row.astype(np.int64) * shape[1] + column, kind="stable")
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=shape[0]))))
-    return csr_matrix((value[order], column[order], indptr.astype(np.int64)), shape=shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recsys import tables
-from recsys.identifiers import IdMap
+from recsys.identifiers import IdMap, positions
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.shards import Shard
 
 SOURCES = (tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR)
 
@@ -23,41 +26,59 @@ class BrokenTable(Exception):
 
 
 def check_recommendations(
-    folder: Path,
-    ids: IdMap,
-    seen: csr_matrix,
-    users: NDArray[np.int32],
-    *,
-    scale: tuple[float, float],
-    n: int,
-    n_candidates: int,
+    folder: Path, prepared: Prepared, users: NDArray[np.int32], *, n: int, n_candidates: int
 ) -> dict[str, int]:
     """Check every row; returns the number of rows by `source`.
 
     Args:
-        seen: (n_users, n_items) CSR of what must not be recommended.
+        prepared: what the lists were made from.
         users: user_index of everyone who must have a list, ascending.
-        scale: lowest and highest rating; predictions stay within.
         n: wanted length of a list.
         n_candidates: items with a rating.
 
     Raises:
         BrokenTable: names the first broken rule and where.
     """
+    ids = prepared.ids
     rows = np.zeros(ids.n_users, dtype=np.int64)
     sources = dict.fromkeys(SOURCES, 0)
-    last_user = -1
+    last_user, near = -1, _Neighbourhood(prepared)
     for group in _row_groups(folder):
-        user, item = ids.user_index(group["user_id"]), ids.item_index(group["item_id"])
-        _require(bool(len(user)) and user[0] > last_user, "a user's list is split or out of order", group, 0)
-        last_user = int(user[-1])
+        shard, seen = near.of(group["user_id"])
+        user = positions(group["user_id"], ids.user_ids.slice(shard.start, shard.stop - shard.start))
+        item = ids.item_index(group["item_id"])
+        _none(user < 0, "a user is not in the input", group)
+        _require(
+            bool(len(user)) and shard.start + user[0] > last_user, "a user's list is split or out of order", group, 0
+        )
+        last_user = shard.start + int(user[-1])
         _check_group(group, user, item, seen)
-        _check_opinions(group, user, ids, seen, scale)
-        rows += np.bincount(user, minlength=len(rows))
+        _check_opinions(group, user, ids, seen, prepared.scale)
+        rows[shard.start : shard.stop] += np.bincount(user, minlength=shard.stop - shard.start)
         for entry in pc.value_counts(group["source"]).to_pylist():
             sources[entry["values"]] += entry["counts"]
-    _check_lengths(rows, ids, seen, users, n, n_candidates)
+    for shard in prepared.shards:
+        here = users[np.searchsorted(users, shard.start) : np.searchsorted(users, shard.stop)] - np.int32(shard.start)
+        _check_lengths(rows[shard.start : shard.stop], shard, prepared, here, n, n_candidates)
     return sources
+
+
+class _Neighbourhood:
+    """The users around some rows, and what they must not be recommended: a few shards, not all users."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.firsts = [prepared.ids.user_ids[shard.start].as_py() for shard in prepared.shards]
+        self.last: tuple[Shard, csr_matrix] | None = None
+
+    def of(self, user_ids: pa.Array) -> tuple[Shard, csr_matrix]:
+        """The shards from the first id's to the last id's as one, and its seen pairs."""
+        shards, (first, last) = self.prepared.shards, (user_ids[0].as_py(), user_ids[-1].as_py())
+        start = shards[max(bisect_right(self.firsts, first) - 1, 0)].start
+        around = Shard(start, max(shards[max(bisect_right(self.firsts, last) - 1, 0)].stop, start))
+        if self.last is None or self.last[0] != around:
+            self.last = around, self.prepared.seen("all", around)
+        return self.last
 
 
 def _row_groups(folder: Path) -> Iterator[dict[str, pa.Array]]:
@@ -76,7 +97,6 @@ def _check_group(
     rank = group["rank"].to_numpy()
     same = user[1:] == user[:-1]
     _none(item < 0, "an item is not in the input", group)
-    _none(user < 0, "a user is not in the input", group)
     _none(np.concatenate(([False], user[1:] < user[:-1])), "users are out of order", group)
     _none(
         np.concatenate(([rank[0] != 1], np.where(same, rank[1:] != rank[:-1] + 1, rank[1:] != 1))),
@@ -121,18 +141,18 @@ def _check_opinions(
 
 
 def _check_lengths(
-    rows: NDArray[np.int64], ids: IdMap, seen: csr_matrix, users: NDArray[np.int32], n: int, n_candidates: int
+    rows: NDArray[np.int64], shard: Shard, prepared: Prepared, users: NDArray[np.int32], n: int, n_candidates: int
 ) -> None:
-    expected = np.zeros(ids.n_users, dtype=np.int64)
+    """The lists of one shard, which `users` and `rows` count from 0."""
+    expected = np.zeros(len(rows), dtype=np.int64)
     # Every item with a rating is a candidate but for those seen; seen items of a given hold-out alone are not rated
     # in training, so that a list may be longer than this bound, never shorter.
-    expected[users] = np.clip(n_candidates - np.diff(seen.indptr)[users], 0, n)
+    expected[users] = np.clip(n_candidates - np.diff(prepared.seen("all", shard).indptr)[users], 0, n)
     wrong = (rows < expected) | (rows > n) | ((expected == 0) & (rows > 0) & ~np.isin(np.arange(len(rows)), users))
     if wrong.any():
         first = int(np.argmax(wrong))
-        raise BrokenTable(
-            f"user {ids.user_ids[first]} has {rows[first]} rows, expected {expected[first]} ({int(wrong.sum())} users)"
-        )
+        name = prepared.ids.user_ids[shard.start + first]
+        raise BrokenTable(f"user {name} has {rows[first]} rows, expected {expected[first]} ({int(wrong.sum())} users)")
 
 
 def _stored(matrix: csr_matrix, row: NDArray[np.int32], column: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -79,10 +79,8 @@ def _complete(run: Run) -> None:
     training_set = prepared.training_set("all")
     sources = check_recommendations(
         run.folder / "recommendations",
-        prepared.ids,
-        prepared.seen("all"),
+        prepared,
         served_users(prepared),
-        scale=prepared.scale,
         n=run.config.score.top_n,
         n_candidates=int(np.count_nonzero(training_set.item_counts)),
     )

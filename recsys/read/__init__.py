@@ -5,7 +5,7 @@ A row is a line (or a row of Parquet). What makes a row valid stands in `recsys.
 
 from recsys.read.items import read_items
 from recsys.read.pairs import read_pairs
-from recsys.read.ratings import read_ratings
+from recsys.read.ratings import read_ratings, read_stream
 from recsys.read.refusals import RowsRefused
 
-__all__ = ["RowsRefused", "read_items", "read_pairs", "read_ratings"]
+__all__ = ["RowsRefused", "read_items", "read_pairs", "read_ratings", "read_stream"]

@@ -33,6 +33,7 @@ class Part:
     Attributes:
         user_ids, item_ids: ids with a valid rating in this block; an id may stand there twice.
         user_code, item_code: (n,) int32, positions in them.
+        user_rows: (len(user_ids),) int64, how many of these rows each user id has.
         rating: (n,) float32.
         timestamp: (n,) int64, or None.
         quarantine: the refused rows by line.
@@ -45,6 +46,7 @@ class Part:
     item_ids: pa.Array
     user_code: NDArray[np.int32]
     item_code: NDArray[np.int32]
+    user_rows: NDArray[np.int64]
     rating: NDArray[np.float32]
     timestamp: NDArray[np.int64] | None
     quarantine: pa.Table
@@ -73,7 +75,7 @@ def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
     item_ids, item_code = items.kept(good)
     seen_users, seen_items = _seen(rows, users, items, bad)
     return Part(
-        user_ids, item_ids, user_code, item_code,
+        user_ids, item_ids, user_code, item_code, np.bincount(user_code, minlength=len(user_ids)),
         rating.astype(np.float32)[rating_codes[good]], None if timestamp is None else timestamp[good],
         _quarantine(rows, bad, faults), seen_users, seen_items,
         len(rows) + len(rows.refused), (users.count(), items.count()),

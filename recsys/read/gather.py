@@ -1,33 +1,40 @@
-"""The checked blocks as one: dense indices, repeats dropped, pairs of refused rows that still count as seen."""
+"""The checked blocks as one input: ids under one map, pairs of refused rows that still count as seen."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.ratings import Ratings
 from recsys.read.check import Part
 from recsys.read.ids import IdCount
+from recsys.read.numbering import Numbering
+from recsys.read.pieces import Keep, in_memory
+from recsys.read.stream import Block, Stream, pair_keys, pairs_of
 from recsys.tables import QUARANTINE
+
+LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
 
 
 class Gathered:
-    """What the blocks gave so far. `ratings` empties it, so that each row is held once: 20 bytes."""
+    """What the blocks gave so far: their rows lie where `keep` says, distinct ids and refused rows in memory.
 
-    def __init__(self, known_items: pa.Array | None = None) -> None:
-        self._known_items = [] if known_items is None else [known_items]
-        self.rows = self.refused = 0
+    Attributes:
+        rows, refused: rows so far, and those of them that are refused.
+        late: timestamps that look like milliseconds.
+        counts: of the user ids and of the item ids.
+    """
+
+    def __init__(self, keep: Keep = in_memory, known_items: pa.Array | None = None) -> None:
+        self.rows = self.refused = self.late = 0
         self.counts = (IdCount(), IdCount())
-        self._user_ids: list[pa.Array] = []
-        self._item_ids: list[pa.Array] = []
-        self._users: list[NDArray[np.int32]] = []
-        self._items: list[NDArray[np.int32]] = []
-        self._rating: list[NDArray[np.float32]] = []
-        self._timestamp: list[NDArray[np.int64]] = []
+        self._users, self._items = Numbering(keep("user_numbers")), Numbering(keep("item_numbers"), known_items)
+        self._user_codes, self._item_codes = keep("user_codes"), keep("item_codes")
+        self._user_rows, self._rating, self._timestamp = keep("user_rows"), keep("rating"), keep("timestamp")
+        self._sizes: list[int] = []
         self._seen_users: list[pa.Array] = []
         self._seen_items: list[pa.Array] = []
         self._quarantine: list[pa.Table] = []
@@ -47,112 +54,51 @@ class Gathered:
         self.rows += part.rows
         self.refused += len(part.quarantine)
         self.counts = (self.counts[0] + part.counts[0], self.counts[1] + part.counts[1])
-        self._user_ids.append(part.user_ids)
-        self._item_ids.append(part.item_ids)
-        self._users.append(part.user_code)
-        self._items.append(part.item_code)
+        self._users.add(part.user_ids)
+        self._items.add(part.item_ids)
+        self._sizes.append(len(part.rating))
+        self._user_rows.append(part.user_rows)
+        self._user_codes.append(part.user_code)
+        self._item_codes.append(part.item_code)
         self._rating.append(part.rating)
         if part.timestamp is not None:
             self._timestamp.append(part.timestamp)
+            self.late += int(np.count_nonzero(part.timestamp > LATEST_SECONDS))
         self._seen_users.append(part.seen_users)
         self._seen_items.append(part.seen_items)
         self._quarantine.append(part.quarantine)
 
-    def ratings(self) -> Ratings:
+    def stream(self) -> Stream:
         """The result; at least one row must be valid."""
-        user_ids, user_maps = unified(self._user_ids)
-        item_ids, item_maps = unified(self._known_items + self._item_ids)
-        users, items = _indexed(self._users, user_maps), _indexed(self._items, item_maps)
-        rating = _joined(self._rating)
-        timestamp = _joined(self._timestamp) if self._timestamp else None
-        keys = _keys(users, items, len(item_ids))
-        keys.sort()
-        seen_users, seen_items = self._seen(user_ids, item_ids, keys)
-        kept = _kept(users, items, timestamp, keys, len(item_ids))
-        repeated = len(rating)
-        if kept is not None:
-            users, items, rating = users[kept], items[kept], rating[kept]
-            timestamp = None if timestamp is None else timestamp[kept]
-        return Ratings(
-            user_ids, item_ids, users, items, rating, timestamp, seen_users, seen_items,
-            self.quarantine, self.rows, repeated - len(rating),
+        user_ids, user_at = self._users.ascending()
+        item_ids, item_at = self._items.ascending()
+        user_rows = np.zeros(len(user_ids), np.int64)
+        for block in range(len(self._sizes)):
+            np.add.at(user_rows, user_at[self._users.of_block(block)], self._user_rows[block])
+        blocks = [partial(self._block, block, user_at, item_at) for block in range(len(self._sizes))]
+        return Stream(
+            user_ids, item_ids, blocks, self._sizes, user_rows, len(self._timestamp) > 0,
+            *self._seen(user_ids, item_ids), self.quarantine, self.rows,
         )  # fmt: skip
 
-    def _seen(
-        self, user_ids: pa.Array, item_ids: pa.Array, keys: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Pairs of refused rows, by (user, item), whose ids are both known and which have no valid rating."""
+    def _block(self, block: int, user_at: NDArray[np.int32], item_at: NDArray[np.int32]) -> Block:
+        """The rows of a block under the map of all.
+
+        Args:
+            user_at, item_at: position of each number among the ascending ids.
+        """
+        return Block(
+            user_at[self._users.of_block(block)][self._user_codes[block]],
+            item_at[self._items.of_block(block)][self._item_codes[block]],
+            self._rating[block],
+            self._timestamp[block] if len(self._timestamp) else None,
+        )
+
+    def _seen(self, user_ids: pa.Array, item_ids: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The distinct pairs of refused rows whose ids are both known, by (user, item)."""
         users, items = _found(self._seen_users, user_ids), _found(self._seen_items, item_ids)
         known = (users >= 0) & (items >= 0)
-        seen = np.unique(_keys(users[known], items[known], len(item_ids)))
-        at = np.minimum(np.searchsorted(keys, seen), len(keys) - 1)
-        seen = seen[keys[at] != seen]
-        return (seen // len(item_ids)).astype(np.int32), (seen % len(item_ids)).astype(np.int32)
-
-
-def unified(lists: list[pa.Array]) -> tuple[pa.Array, list[NDArray[np.int32]]]:
-    """All ids of the lists, ascending and distinct (strings by UTF-8 bytes), and of each list the positions in them."""
-    encoded = pa.chunked_array(lists).dictionary_encode()
-    ids = encoded.chunk(0).dictionary  # all chunks share it
-    order = pc.sort_indices(ids)
-    position = np.empty(len(ids), np.int32)
-    position[order.to_numpy()] = np.arange(len(ids), dtype=np.int32)
-    positions = position[np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])]
-    return ids.take(order), np.split(positions, np.cumsum([len(each) for each in lists])[:-1])
-
-
-def _indexed(codes: list[NDArray[np.int32]], maps: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-    """The codes of all blocks as indices; takes them out of `codes`."""
-    index = np.empty(sum(map(len, codes)), np.int32)
-    end = len(index)
-    while codes:
-        block = maps.pop()[codes.pop()]
-        index[end - len(block) : end] = block
-        end -= len(block)
-    return index
-
-
-def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
-    """The blocks as one array; takes them out of `blocks`."""
-    joined = np.concatenate(blocks)
-    blocks.clear()
-    return joined
-
-
-def _keys(users: NDArray[np.int32], items: NDArray[np.int32], n_items: int) -> NDArray[np.int64]:
-    """(n,) one number a (user, item): below 2**62, as both indices are below 2**31."""
-    keys = users.astype(np.int64)
-    keys *= n_items
-    keys += items
-    return keys
-
-
-def _kept(
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    timestamp: NDArray[np.int64] | None,
-    keys: NDArray[np.int64],
-    n_items: int,
-) -> NDArray[np.bool_] | None:
-    """(n,) False for ratings that a later one replaces; None where no pair repeats.
-
-    Later is (timestamp, place in the input) greater, so that the choice is total. Only rows of repeated pairs are
-    sorted by it.
-
-    Args:
-        keys: (n,) the rows' pairs as `_keys` has them, ascending.
-    """
-    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
-    if not len(twice):
-        return None
-    row_keys = _keys(users, items, n_items)
-    rows = np.flatnonzero(twice[np.minimum(np.searchsorted(twice, row_keys), len(twice) - 1)] == row_keys)
-    times = np.zeros(len(rows), np.int64) if timestamp is None else timestamp[rows]
-    order = np.lexsort((rows, times, row_keys[rows]))
-    last = np.append(np.diff(row_keys[rows][order]) != 0, True)
-    kept = np.ones(len(users), bool)
-    kept[rows[order[~last]]] = False
-    return kept
+        return pairs_of(np.unique(pair_keys(users[known], items[known], len(item_ids))), len(item_ids))
 
 
 def _found(ids: list[pa.Array], known: pa.Array) -> NDArray[np.int32]:

@@ -1,11 +1,9 @@
-"""From files to `Ratings`: read in blocks, checked in threads, gathered in order."""
+"""From files to ratings, in memory or as a stream: read in blocks, checked in threads, gathered in order."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from recsys.compute import in_order
 from recsys.config import InputConfig
 from recsys.progress import Bar, track
 from recsys.ratings import IdType, Ratings, RatingsFormat, Scale, Snapshot
@@ -23,14 +21,15 @@ from recsys.read.blocks import BLOCK_BYTES, file_bytes
 from recsys.read.check import Part, check
 from recsys.read.gather import Gathered
 from recsys.read.ids import IdCount
+from recsys.read.pieces import Keep, in_folder, in_memory
 from recsys.read.refusals import is_too_many, refuse_unfit, too_many
 from recsys.read.rows import Columns, Job, Rows
+from recsys.read.stream import Stream
 
 log = logging.getLogger("recsys")
 
 MOST_REFUSED = 1_000_000  # refused rows are Python objects for a while: 1 million hold about 300 MB
 MOST_INTEGER_SLACK = 0.5  # whatever share of bad rows is allowed, ids that are mostly no integers are strings
-LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
 ONE_USER = "1"  # the id of the person whose ratings come without a user column
 GUESS_BYTES = 1 << 20  # 40,000 rows show well enough what ids look like
 
@@ -61,28 +60,33 @@ def read_ratings(
         InputRefused: no rows, no columns of the names given, or a file that cannot be read.
         SourceUnavailable: a file is not there.
     """
-    source = _Source(snapshot, config, known_items, block_bytes, threads or pa.cpu_count())
-    kinds = source.first_kinds()
-    gathered = source.gather(kinds)
-    if (settled := source.kinds(gathered.counts)) != kinds:  # the first block was not like the rest
-        gathered = source.gather(settled)
-    refuse_unfit(gathered, snapshot, config)
-    ratings = gathered.ratings()
-    if ratings.timestamp is not None:
-        _warn_of_milliseconds(ratings.timestamp)
-    return ratings
+    source = _Source(snapshot, config, known_items, block_bytes, threads or pa.cpu_count(), in_memory)
+    return source.stream().collect()
 
 
-def _warn_of_milliseconds(timestamp: NDArray[np.int64]) -> None:
+def read_stream(
+    snapshot: Snapshot, config: InputConfig, folder: Path, *, threads: int, block_bytes: int = BLOCK_BYTES
+) -> Stream:
+    """The valid ratings of a snapshot in blocks, whose rows lie in `folder`: 20 bytes each, none in memory.
+
+    In memory are the distinct ids, the refused rows (which a fit input has few of), and the blocks under way.
+
+    Args:
+        folder: an existing, empty folder; the stream needs it for as long as it is read.
+        config, threads, block_bytes: as for `read_ratings`, which says what is raised too.
+    """
+    return _Source(snapshot, config, None, block_bytes, threads, in_folder(folder)).stream()
+
+
+def _warn_of_milliseconds(gathered: Gathered) -> None:
     """They are kept: an order in time is all that is taken from them, and it is the same in any one unit."""
-    late = int(np.count_nonzero(timestamp > LATEST_SECONDS))
-    if late:
+    if gathered.late:
         log.warning(
             "%s of %s timestamps look like milliseconds, not seconds; %s",
-            f"{late:,}",
-            f"{len(timestamp):,}",
+            f"{gathered.late:,}",
+            f"{gathered.valid:,}",
             "their order is the same"
-            if late == len(timestamp)
+            if gathered.late == gathered.valid
             else "beside seconds their order is wrong: use one unit",
         )
 
@@ -94,6 +98,17 @@ class _Source:
     known_items: pa.Array | None
     block_bytes: int
     threads: int
+    keep: Keep
+
+    def stream(self) -> Stream:
+        """The valid ratings, if they are fit to be used."""
+        kinds = self.first_kinds()
+        gathered = self.gather(kinds)
+        if (settled := self.kinds(gathered.counts)) != kinds:  # the first block was not like the rest
+            gathered = self.gather(settled)
+        refuse_unfit(gathered, self.snapshot, self.config)
+        _warn_of_milliseconds(gathered)
+        return gathered.stream()
 
     def kinds(self, counts: Iterable[IdCount]) -> Kinds:
         """The id types that the counts speak for."""
@@ -107,7 +122,7 @@ class _Source:
         guessed = Gathered()
         with closing(self._jobs(_Silent(), min(self.block_bytes, GUESS_BYTES))) as jobs:
             while not guessed.rows and (job := next(jobs, None)):
-                guessed.add(self._check(job, ("integer", "integer")))
+                guessed.add(self._check(("integer", "integer"), job))
         return self.kinds(guessed.counts)
 
     def gather(self, kinds: Kinds) -> Gathered:
@@ -116,7 +131,7 @@ class _Source:
         Raises:
             RowsRefused: `MOST_REFUSED` rows are refused, and more than allowed of those read so far.
         """
-        gathered = Gathered(self.known_items)
+        gathered = Gathered(self.keep, self.known_items)
         total = sum(file_bytes(Path(path)) for path in self.snapshot.ratings)
         with track("read ratings", total, "bytes") as bar, closing(self._parts(kinds, bar)) as parts:
             for part in parts:
@@ -140,17 +155,10 @@ class _Source:
             yield from jobs if form.user is not None else (partial(_of_one_user, job) for job in jobs)
 
     def _parts(self, kinds: Kinds, bar: Bar) -> Generator[Part, None, None]:
-        """The checked blocks in the order of the input, at most threads + 1 of them under way."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[Future[Part]] = deque()
-            for job in self._jobs(bar, self.block_bytes):
-                waiting.append(pool.submit(self._check, job, kinds))
-                if len(waiting) > self.threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        """The checked blocks in the order of the input."""
+        return in_order(partial(self._check, kinds), self._jobs(bar, self.block_bytes), self.threads)
 
-    def _check(self, job: Job, kinds: Kinds) -> Part:
+    def _check(self, kinds: Kinds, job: Job) -> Part:
         return check(job(), kinds, _scale(self.snapshot.scale, self.config))
 
 

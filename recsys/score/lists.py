@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from recsys.config import ComputeConfig
 from recsys.identifiers import UNKNOWN, IdMap
 from recsys.models.base import Histories, Ranker, Rater
 from recsys.parquet import ROW_GROUP_ROWS
+from recsys.prepare.prepared import Part, Prepared
+from recsys.prepare.shards import Shard
 from recsys.prepare.training_set import TrainingSet, by_popularity
 from recsys.progress import track
 from recsys.score.selection import fill_from_order
@@ -25,11 +28,58 @@ MODEL, FOLD_IN, POPULAR = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
-    """Lists of some users; -1 in `item_index` where there is no candidate left.
+class People:
+    """Those whose lists are made, a row each.
 
     Attributes:
-        user_index: (m,) int32.
+        listed_as: (m,) int32, position of each in the table's user ids, ascending.
+        ratings: (m, n_columns) CSR float32, what each has rated, in the models' columns.
+        seen: (m, n_items) CSR, a stored entry is never recommended.
+        trained: (m,) bool, whether the models learned from them.
+        new: people whom the models were not fitted on (fold-in): `listed_as` then says nothing to a model.
+    """
+
+    listed_as: NDArray[np.int32]
+    ratings: csr_matrix
+    seen: csr_matrix
+    trained: NDArray[np.bool_]
+    new: bool = False
+
+    @classmethod
+    def of_shard(cls, prepared: Prepared, part: Part, shard: Shard, *, seen: Part) -> People:
+        """All users of a shard.
+
+        Args:
+            part: whose ratings are their histories.
+            seen: whose ratings are never recommended.
+        """
+        return cls(
+            np.arange(shard.start, shard.stop, dtype=np.int32),
+            prepared.histories(part, shard),
+            prepared.seen(seen, shard),
+            np.asarray(prepared.training_set(part).trained[shard.start : shard.stop]),
+        )
+
+    def take(self, rows: NDArray[np.int64] | slice) -> People:
+        """Some of them."""
+        return replace(
+            self,
+            listed_as=self.listed_as[rows],
+            ratings=self.ratings[rows],
+            seen=self.seen[rows],
+            trained=self.trained[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.listed_as)
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Lists of some people; -1 in `item_index` where there is no candidate left.
+
+    Attributes:
+        listed_as: (m,) int32, position in the table's user ids.
         item_index: (m, n) int32, in order of rank.
         score: (m, n) float32, meaningful where `source` is not POPULAR.
         source: (m, n) int8, position in `SOURCES`.
@@ -37,7 +87,7 @@ class Lists:
         predicted: (m, n) float32, NaN where the rater cannot say.
     """
 
-    user_index: NDArray[np.int32]
+    listed_as: NDArray[np.int32]
     item_index: NDArray[np.int32]
     score: NDArray[np.float32]
     source: NDArray[np.int8]
@@ -50,61 +100,52 @@ class Scorer:
     """What a list is made from.
 
     Attributes:
-        training_set: the ratings that stand as each user's history.
-        seen: (n_people, n_items) CSR, never recommended.
+        training_set: the models' columns, and the popularity of all items; its ratings are not looked at.
         ranker: orders the items.
         rater: predicts ratings; None leaves them out.
         scale: lowest and highest rating; predictions are clipped to it.
         n: length of a list.
-        new_people: (n_people, n_columns) CSR float32, what people have rated whom the models were not fitted on: the
-            lists are then theirs, and `user_index` is a row of this. None: lists of the training set's users.
     """
 
     training_set: TrainingSet
-    seen: csr_matrix
     ranker: Ranker
     rater: Rater | None
     scale: tuple[float, float]
     n: int
     compute: ComputeConfig
-    new_people: csr_matrix | None = None
 
-    def blocks(self, users: NDArray[np.int32]) -> Iterator[Lists]:
-        """The lists of `users` (ascending user_index), as many users a block as fill one row group.
+    def blocks(self, people: People) -> Iterator[Lists]:
+        """Their lists, as many people a block as fill one row group.
 
         The size of a block is fixed by the table's layout, not by the machine: a block's arrays take some 15 MB.
         """
         size = max(1, ROW_GROUP_ROWS // self.n)
-        order = self._candidates_by_popularity()
-        with track("score", len(users), "users") as bar:
-            for start in range(0, len(users), size):
-                block = users[start : start + size]
-                yield self._lists(block, order)
+        with track("score", len(people), "users") as bar:
+            for start in range(0, len(people), size):
+                block = people.take(slice(start, start + size))
+                yield self._lists(block)
                 bar.advance(len(block))
 
-    def _candidates_by_popularity(self) -> NDArray[np.int32]:
+    @cached_property
+    def _popular(self) -> NDArray[np.int32]:
         counts = self.training_set.item_counts
         return by_popularity(counts)[: np.count_nonzero(counts)]
 
-    def _lists(self, users: NDArray[np.int32], popular: NDArray[np.int32]) -> Lists:
-        seen = self.seen[users]
-        histories = self._histories(users, self._to_columns(seen))
+    def _lists(self, people: People) -> Lists:
+        user_index = np.full(len(people), UNKNOWN, dtype=np.int32) if people.new else people.listed_as
+        histories = Histories(user_index, people.ratings, self._to_columns(people.seen))
         top = self.ranker.top_n(histories, self.n, self.compute)
-        columns = np.where(self._can_score(histories)[:, None], top.columns, np.int32(-1))
+        columns = np.where(self._can_score(histories, people)[:, None], top.columns, np.int32(-1))
         because = self.ranker.because(histories, columns, self.compute)
         item_index = self._to_items(columns)
-        self._top_up(item_index, seen, popular)
-        predicted = self._predict(histories, item_index)
-        return Lists(users, item_index, top.scores, self._sources(users, columns), self._to_items(because), predicted)
+        self._top_up(item_index, people.seen)
+        predicted = self._predict(histories, item_index, people)
+        source = _sources(people, columns)
+        return Lists(people.listed_as, item_index, top.scores, source, self._to_items(because), predicted)
 
-    def _histories(self, users: NDArray[np.int32], seen: csr_matrix) -> Histories:
-        if self.new_people is None:
-            return Histories(users, self.training_set.ratings[users], seen)
-        return Histories(np.full(len(users), UNKNOWN, dtype=np.int32), self.new_people[users], seen)
-
-    def _can_score(self, histories: Histories) -> NDArray[np.bool_]:
+    def _can_score(self, histories: Histories, people: People) -> NDArray[np.bool_]:
         """(m,) bool; a new person of whom nothing is known is never said to be folded in, whatever the ranker says."""
-        known = self.new_people is None or np.diff(histories.ratings.indptr) > 0
+        known = not people.new or np.diff(histories.ratings.indptr) > 0
         return self.ranker.can_score(histories) & known
 
     def _to_columns(self, seen: csr_matrix) -> csr_matrix:
@@ -118,26 +159,26 @@ class Scorer:
     def _to_items(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         return np.where(columns >= 0, self.training_set.items[columns], np.int32(UNKNOWN))
 
-    def _sources(self, users: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int8]:
-        trained = False if self.new_people is not None else self.training_set.trained[users, None]
-        own = np.where(trained, np.int8(MODEL), np.int8(FOLD_IN))
-        return np.where(columns >= 0, own, np.int8(POPULAR))
-
-    def _top_up(self, item_index: NDArray[np.int32], seen: csr_matrix, popular: NDArray[np.int32]) -> None:
+    def _top_up(self, item_index: NDArray[np.int32], seen: csr_matrix) -> None:
         def fill(start: int, stop: int) -> None:
-            fill_from_order(start, stop, popular, seen.indptr, seen.indices, item_index)
+            fill_from_order(start, stop, self._popular, seen.indptr, seen.indices, item_index)
 
         over_ranges(fill, len(item_index), thread_count(self.compute))
 
-    def _predict(self, histories: Histories, item_index: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _predict(self, histories: Histories, item_index: NDArray[np.int32], people: People) -> NDArray[np.float32]:
         if self.rater is None:
             return np.full(item_index.shape, np.nan, dtype=np.float32)
-        if self.new_people is None:
-            predicted = self.rater.predict(np.repeat(histories.user_index, self.n), item_index.ravel())
-        else:
+        if people.new:
             column = np.where(item_index >= 0, self.training_set.column_of[item_index], np.int32(UNKNOWN))
             predicted = self.rater.predict_new(histories.ratings, column)
+        else:
+            predicted = self.rater.predict(np.repeat(histories.user_index, self.n), item_index.ravel())
         return np.clip(predicted, *np.array(self.scale, dtype=np.float32)).reshape(item_index.shape)
+
+
+def _sources(people: People, columns: NDArray[np.int32]) -> NDArray[np.int8]:
+    learned = people.trained[:, None] & (not people.new)
+    return np.where(columns >= 0, np.where(learned, np.int8(MODEL), np.int8(FOLD_IN)), np.int8(POPULAR))
 
 
 def to_table(lists: Lists, ids: IdMap) -> pa.Table:
@@ -145,10 +186,10 @@ def to_table(lists: Lists, ids: IdMap) -> pa.Table:
     stands = lists.item_index >= 0
     n = stands.shape[1]
     rank = np.broadcast_to(np.arange(1, n + 1, dtype=np.int32), stands.shape)
-    user_index = np.broadcast_to(lists.user_index[:, None], stands.shape)
+    listed_as = np.broadcast_to(lists.listed_as[:, None], stands.shape)
     because, predicted = lists.because[stands], lists.predicted[stands]
     columns = [
-        ids.user_ids.take(pa.array(user_index[stands])),
+        ids.user_ids.take(pa.array(listed_as[stands])),
         pa.array(rank[stands]),
         ids.item_ids.take(pa.array(lists.item_index[stands])),
         pa.array(lists.score[stands], mask=lists.source[stands] == POPULAR),

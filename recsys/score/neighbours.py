@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from recsys import tables
 from recsys.identifiers import IdMap
-from recsys.models.base import Model, TopN
+from recsys.models.base import Embeddings, Model, TopN
+from recsys.prepare.shards import Shard
 
 
 def similar_table(similar: TopN, items: NDArray[np.int32], ids: IdMap) -> pa.Table:
@@ -30,16 +31,24 @@ def similar_table(similar: TopN, items: NDArray[np.int32], ids: IdMap) -> pa.Tab
     return pa.Table.from_arrays(columns, schema=tables.similar_items(ids.item_ids.type))
 
 
-def embedding_tables(model: Model, ids: IdMap) -> dict[str, pa.Table]:
-    """`item_embeddings` and `user_embeddings`, sorted by id; none where the model has no vectors."""
+def item_embeddings(model: Model, ids: IdMap) -> pa.Table:
+    """Rows of `item_embeddings` by item_id, of a model that has vectors."""
+    vectors = _embeddings(model)
+    items = model.items[vectors.items_learned]
+    return _table("item_id", ids.item_ids.take(pa.array(items)), vectors.items[vectors.items_learned])
+
+
+def user_embeddings(model: Model, ids: IdMap, shard: Shard) -> pa.Table:
+    """Rows of `user_embeddings` by user_id for the users of a shard, of a model that has vectors."""
+    vectors = _embeddings(model)
+    users = shard.start + np.flatnonzero(vectors.users_learned[shard.start : shard.stop])
+    return _table("user_id", ids.user_ids.take(pa.array(users)), vectors.users[users])
+
+
+def _embeddings(model: Model) -> Embeddings:
     vectors = model.embeddings()
-    if vectors is None:
-        return {}
-    items, users = model.items[vectors.items_learned], np.flatnonzero(vectors.users_learned)
-    return {
-        "item_embeddings": _table("item_id", ids.item_ids.take(pa.array(items)), vectors.items[vectors.items_learned]),
-        "user_embeddings": _table("user_id", ids.user_ids.take(pa.array(users)), vectors.users[users]),
-    }
+    assert vectors is not None
+    return vectors
 
 
 def _table(name: str, id_values: pa.Array, vectors: NDArray[np.float32]) -> pa.Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,15 +12,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys import tables
-from recsys.models.base import Ranker, Rater
-from recsys.parquet import ROW_GROUP_ROWS, write_parts
-from recsys.prepare.prepared import Prepared
+from recsys.compute import ahead
+from recsys.models.base import Model, Ranker, Rater
+from recsys.parquet import ROW_GROUP_ROWS, row_groups, write_batches, write_parts
+from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.training_set import TrainingSet, by_popularity
 from recsys.run import Run
-from recsys.score.lists import Scorer, to_table
-from recsys.score.neighbours import embedding_tables, similar_table
+from recsys.score.lists import People, Scorer, to_table
+from recsys.score.neighbours import item_embeddings, similar_table, user_embeddings
 from recsys.store import sealed_stage
-from recsys.train.stage import fitted_on_all, load_ranker, load_rater
+from recsys.train.stage import fitted_on_all, forget_models, load_ranker, load_rater
 
 log = logging.getLogger("recsys")
 
@@ -35,19 +38,85 @@ def table_metadata(run: Run) -> dict[str, str]:
     }
 
 
+def score_shard(run: Run, number: int) -> None:
+    """Make the rows of one shard's users, each table once; `score` brings the shards together.
+
+    A block is written while the next one is scored.
+    """
+    with sealed_stage(_shard_folder(run, number), run.shard_record("score", number), rivals=True) as folder:
+        if folder is not None:
+            prepared, shard = run.prepared, run.prepared.shards[number]
+            ranker, rater = _ranker(run), _rater(run)
+            part: Part = "all" if run.config.train.refit else "split"
+            people = People.of_shard(prepared, part, shard, seen="all")
+            served = np.flatnonzero(prepared.array("served")[shard.start : shard.stop])
+            people = people if len(served) == len(people) else people.take(served)
+            scorer = Scorer(
+                prepared.published_set(run.config.train.refit), ranker, rater, prepared.scale, run.config.score.top_n,
+                run.config.compute,
+            )  # fmt: skip
+            blocks = (to_table(lists, prepared.ids) for lists in ahead(scorer.blocks(people)))
+            write_batches(folder / "recommendations.parquet", _schema(run), blocks)
+            model = _with_embeddings(ranker, rater)
+            if model is not None:
+                users = user_embeddings(model, prepared.ids, shard)
+                write_batches(folder / "user_embeddings.parquet", users.schema, [users])
+
+
 def score(run: Run) -> int:
-    """Write the tables, each once; returns the rows of the recommendations."""
+    """Write the tables, each once, from the shards and the models; returns the rows of the recommendations."""
+    started = time.monotonic()
     prepared, training_set = run.prepared, run.prepared.published_set(run.config.train.refit)
-    ranker, rater = load_ranker(fitted_on_all(run, "ranker"), run), load_rater(fitted_on_all(run, "rater"), run)
+    ranker, rater = _ranker(run), _rater(run)
     _write(run, "popular_items", popular_table(training_set, prepared))
     _write(run, "quarantine", prepared.quarantine().cast(tables.QUARANTINE))
     similar = ranker.similar(run.config.score.top_n, run.config.compute)
     if similar is not None:
         _write(run, "similar_items", similar_table(similar, ranker.items, prepared.ids))
-    model = ranker if ranker.embeddings() is not None else rater
-    for name, table in embedding_tables(model, prepared.ids).items():
-        _write(run, name, table)
-    return _write_recommendations(run, training_set, ranker, rater)
+    model = _with_embeddings(ranker, rater)
+    if model is not None:
+        _write(run, "item_embeddings", item_embeddings(model, prepared.ids))
+        _gather(run, "user_embeddings")
+    forget_models()
+    _gather(run, "recommendations")
+    run.write_record_of_shards("score", time.monotonic() - started)
+    rows = sum(pq.read_metadata(part).num_rows for part in (run.folder / "recommendations").glob("part-*"))
+    log.info("score: %s rows of recommendations", f"{rows:,}")
+    return rows
+
+
+def _ranker(run: Run) -> Ranker:
+    return load_ranker(fitted_on_all(run, "ranker"), run)
+
+
+def _rater(run: Run) -> Rater:
+    return load_rater(fitted_on_all(run, "rater"), run)
+
+
+def _with_embeddings(ranker: Ranker, rater: Rater) -> Model | None:
+    """Whose vectors are published: the ranker's, else the rater's, where it has any."""
+    return next((model for model in (ranker, rater) if model.embeddings() is not None), None)
+
+
+def _schema(run: Run) -> pa.Schema:
+    ids = run.prepared.ids
+    return tables.recommendations(ids.user_ids.type, ids.item_ids.type)
+
+
+def _shard_folder(run: Run, number: int) -> Path:
+    return run.work / "scored" / f"{number:05d}"
+
+
+def _gather(run: Run, name: str) -> None:
+    """One table from its shards, row group by row group."""
+    shards = [_shard_folder(run, number) / f"{name}.parquet" for number in range(len(run.prepared.shards))]
+    opened = [pq.read_metadata(shard) for shard in shards]
+    with sealed_stage(run.folder / name, run.record(f"write_{name}")) as folder:
+        if folder is not None:
+            groups = (table for shard in shards for table in row_groups(shard))
+            schema = opened[0].schema.to_arrow_schema()
+            write_parts(folder, schema, ahead(groups), total_rows=sum(one.num_rows for one in opened),
+                        metadata=table_metadata(run))  # fmt: skip
 
 
 def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
@@ -67,24 +136,6 @@ def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
 def served_users(prepared: Prepared) -> NDArray[np.int32]:
     """user_index of every user of the input, ascending; a given hold-out alone makes nobody a user."""
     return np.flatnonzero(prepared.array("served")).astype(np.int32)
-
-
-def _write_recommendations(run: Run, training_set: TrainingSet, ranker: Ranker, rater: Rater) -> int:
-    prepared = run.prepared
-    with sealed_stage(run.folder / "recommendations", run.record("score")) as folder:
-        if folder is not None:
-            n, ids, users = run.config.score.top_n, prepared.ids, served_users(prepared)
-            scorer = Scorer(training_set, prepared.seen("all"), ranker, rater, prepared.scale, n, run.config.compute)
-            write_parts(
-                folder,
-                tables.recommendations(ids.user_ids.type, ids.item_ids.type),
-                (to_table(block, ids) for block in scorer.blocks(users)),
-                total_rows=len(users) * n,
-                metadata=table_metadata(run),
-            )
-    rows = sum(pq.read_metadata(part).num_rows for part in (run.folder / "recommendations").glob("part-*"))
-    log.info("score: %s rows of recommendations", f"{rows:,}")
-    return rows
 
 
 def _write(run: Run, name: str, table: pa.Table) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,15 +18,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from recsys.errors import UsageError
-from recsys.progress import track
-from recsys.train.checkpoint import Checkpoints, State
+from recsys.train.checkpoint import Arrays, Checkpoints
 from recsys.train.examples import Examples, InMemory
 from recsys.train.lazy_adam import LazyAdam
-
-log = logging.getLogger("recsys")
-
-LEAST_GAIN = 1e-5  # an epoch that improves the validation loss by less does not count as better
+from recsys.train.loop import Trained, run_epochs
 
 Losses = Callable[..., tuple[Any, Any]]
 
@@ -54,14 +48,6 @@ class Schedule:
     horizon: int
     optimizer: str = "adam"
     lazy: bool = False
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training leaves beside the weights."""
-
-    best_epoch: int
-    history: list[dict[str, float]]
 
 
 def train_epochs(
@@ -93,50 +79,7 @@ def train_epochs(
     source: Examples = examples if hasattr(examples, "sizes") else InMemory(tuple(examples))  # type: ignore[assignment, arg-type]
     training = _Training(model, source, losses, schedule, seed, noise)
     kept = Checkpoints(checkpoints, _key(source, schedule, seed, validate is not None, model))
-    progress = _Progress(schedule, training.restore(kept.load()))
-    with track(f"train {model.name}", schedule.epochs, "epochs") as bar:
-        bar.advance(len(progress.history))
-        while progress.goes_on():
-            number = len(progress.history) + 1
-            figures = {"epoch": float(number), "loss": training.epoch(number)}
-            if validate is not None:
-                figures["validation_loss"] = validate()
-            _refuse_non_finite(figures)
-            progress.add(figures, model)
-            kept.save(lambda: progress.state(training))
-            bar.advance(1)
-    if progress.best_weights:
-        model.set_weights(list(progress.best_weights))
-    return Trained(progress.best_epoch, progress.history)
-
-
-class _Progress:
-    """What has been reached, and whether to go on."""
-
-    def __init__(self, schedule: Schedule, state: State | None) -> None:
-        self.schedule = schedule
-        self.history = state.history if state else []
-        self.best = state.best if state else math.inf
-        self.best_epoch = state.best_epoch if state else schedule.epochs
-        self.best_weights = state.best_weights if state else []
-
-    def goes_on(self) -> bool:
-        done = len(self.history)
-        return done < self.schedule.epochs and not (
-            self.best_weights and done - self.best_epoch >= self.schedule.patience
-        )
-
-    def add(self, figures: dict[str, float], model: keras.Model) -> None:
-        self.history.append(figures)
-        if figures.get("validation_loss", math.inf) < self.best - LEAST_GAIN:
-            self.best, self.best_epoch = figures["validation_loss"], len(self.history)
-            self.best_weights = model.get_weights()
-
-    def state(self, training: _Training) -> State:
-        optimizer = [np.asarray(variable) for variable in training.optimizer.variables]
-        return State(
-            training.model.get_weights(), optimizer, self.best_weights, self.history, self.best, self.best_epoch
-        )
+    return run_epochs(training, schedule.epochs, schedule.patience, validate, kept)
 
 
 class _Training:
@@ -167,14 +110,25 @@ class _Training:
             total += float(self.run(tf.constant(order), key, *tensors))
         return total / sum(self.steps)
 
-    def restore(self, state: State | None) -> State | None:
-        """Put the model and the optimiser where the state has them."""
-        if state is not None:
-            log.info("train: %s goes on after epoch %d", self.model.name, len(state.history))
-            self.model.set_weights(list(state.weights))
-            for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True):
+    @property
+    def name(self) -> str:
+        """The Keras model's."""
+        return str(self.model.name)
+
+    def weights(self) -> Arrays:
+        """In the model's order."""
+        return list(self.model.get_weights())
+
+    def optimizer_state(self) -> Arrays:
+        """In the optimiser's order."""
+        return [np.asarray(variable) for variable in self.optimizer.variables]
+
+    def restore(self, weights: Arrays, optimizer_state: Arrays | None) -> None:
+        """Put the model, and the optimiser, where a state has them."""
+        self.model.set_weights(list(weights))
+        if optimizer_state is not None:
+            for variable, value in zip(self.optimizer.variables, optimizer_state, strict=True):
                 variable.assign(value)
-        return state
 
     def _part(self, number: int) -> list[Any]:
         return [tf.constant(column) for column in self.source.part(number)]
@@ -246,13 +200,3 @@ def _key(source: Examples, schedule: Schedule, seed: int, validated: bool, model
     shapes = [tuple(weight.shape) for weight in model.weights]
     parts = [source.sizes, asdict(schedule), seed, validated, model.name, shapes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _refuse_non_finite(figures: dict[str, float]) -> None:
-    if not all(math.isfinite(value) for value in figures.values()):
-        raise UsageError(
-            "Training diverged: the loss is no longer a finite number.",
-            expected="a finite loss",
-            found=str(figures),
-            todo="lower models.<name>.learning_rate, or raise its regularisation",
-        )

@@ -13,8 +13,9 @@ from scipy.sparse import csr_matrix
 
 from recsys.models.masked_autoencoder import MaskedAutoencoderSettings
 from recsys.models.networks import Autoencoder, HiddenAndShown
-from recsys.train.epochs import Losses, Schedule, Trained, train_epochs
-from recsys.train.pairs import validation_slice
+from recsys.train.epochs import Losses, Schedule, train_epochs
+from recsys.train.loop import Trained
+from recsys.train.rated import validation_slice
 
 Dense = tuple[NDArray[np.float32], NDArray[np.float32]]
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.prepare.means import rows_of
 from recsys.progress import track
+from recsys.score.products import pair_products
 from recsys.train.gibbs import Ratings, Sample, chain
 from recsys.train.mean_product import MeanProduct
 from recsys.train.rated_features import rated_features
@@ -73,7 +74,7 @@ class Posterior:
 
     def rating(self, user: NDArray[np.int32], column: NDArray[np.int32]) -> Vector:
         """(n,) predicted ratings of the pairs."""
-        product = np.einsum("nk,nk->n", self.user_factors[user], self.item_factors[column], dtype=np.float64)
+        product = pair_products(self.user_factors, self.item_factors, user, column)
         return self.scale.rating(product + self.user_bias[user] + self.item_bias[column])
 
     def spread_over(self, users: NDArray[np.bool_], columns: NDArray[np.bool_]) -> Posterior:

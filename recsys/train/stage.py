@@ -6,10 +6,11 @@ import json
 import logging
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from recsys.models.base import FitContext, Model, Ranker, Rater, read_record
-from recsys.models.registry import Role, model_of, ranker, rater, settings_of
+from recsys.models.registry import Role, model_of, settings_of
 from recsys.run import Run
 from recsys.store import sealed_stage
 
@@ -28,7 +29,7 @@ class Fitted:
 def fit(run: Run, role: Role) -> Fitted:
     """Fit the run's ranker or rater on the training part, to be judged."""
     fitted = fitted_on_split(run, role)
-    with sealed_stage(fitted.folder, run.record(f"train_{role}")) as folder:
+    with sealed_stage(fitted.folder, run.record(f"train_{role}"), rivals=True) as folder:
         if folder is not None:
             settings = settings_of(fitted.name, run.config.models.get(fitted.name, {}))
             model = model_class(fitted).fit(
@@ -42,7 +43,7 @@ def fit(run: Run, role: Role) -> Fitted:
 def refit(run: Run, role: Role) -> Fitted:
     """Fit the model that is published, on all ratings; with `train.refit` off it is the judged one."""
     judged, published = fitted_on_split(run, role), fitted_on_all(run, role)
-    with sealed_stage(published.folder, run.record(f"refit_{role}")) as folder:
+    with sealed_stage(published.folder, run.record(f"refit_{role}"), rivals=True) as folder:
         if folder is not None and run.config.train.refit:
             settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
             found = read_record(judged.folder)["found"]
@@ -71,13 +72,27 @@ def model_class(fitted: Fitted) -> type[Model]:
 
 
 def load_ranker(fitted: Fitted, run: Run) -> Ranker:
-    """Load a fitted ranker under the run's id map."""
-    return ranker(fitted.name).load(fitted.folder, run.prepared.ids.sha256)
+    """A fitted ranker under the run's id map; kept until `forget_models`, for the next shard."""
+    model = _loaded(fitted, run.prepared.ids.sha256)
+    assert isinstance(model, Ranker)
+    return model
 
 
 def load_rater(fitted: Fitted, run: Run) -> Rater:
-    """Load a fitted rater under the run's id map."""
-    return rater(fitted.name).load(fitted.folder, run.prepared.ids.sha256)
+    """A fitted rater under the run's id map; kept until `forget_models`, for the next shard."""
+    model = _loaded(fitted, run.prepared.ids.sha256)
+    assert isinstance(model, Rater)
+    return model
+
+
+def forget_models() -> None:
+    """Give back the memory of the models that were loaded."""
+    _loaded.cache_clear()
+
+
+@lru_cache(maxsize=2)  # a ranker and a rater; those of another stage or run take their place
+def _loaded(fitted: Fitted, id_map_sha256: str) -> Model:
+    return model_class(fitted).load(fitted.folder, id_map_sha256)
 
 
 def _context(run: Run, stage: str) -> FitContext:

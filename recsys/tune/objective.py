@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from recsys.config import ComputeConfig
 from recsys.errors import RecsysError
 from recsys.evaluate import ranking
-from recsys.evaluate.evaluation import read_lists, write_lists
+from recsys.evaluate.evaluation import list_shard, read_lists
 from recsys.evaluate.rating import errors_by_user
 from recsys.models.base import FitContext, Ranker, Rater
 from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.registry import Role, model_of, settings_of
 from recsys.prepare.prepared import Prepared
+from recsys.prepare.shards import Shard
 from recsys.prepare.training_set import TrainingSet
 from recsys.tune.search import Direction
 
@@ -89,12 +90,17 @@ class Objective:
         return FitContext(self.seed, self.compute)
 
     def _ndcg(self, ranker: Ranker) -> float:
-        user, item, _ = self._validation
+        values = [self._ndcg_by_user(ranker, shard) for shard in self.prepared.shards]
+        return float(np.concatenate(values).mean())
+
+    def _ndcg_by_user(self, ranker: Ranker, shard: Shard) -> NDArray[np.float64]:
+        ids = self.prepared.ids
         with tempfile.TemporaryDirectory(dir=self.prepared.folder.parent, prefix="lists-") as folder:
-            write_lists(Path(folder), self.prepared, ranker, K, self.compute)
-            lists = read_lists(Path(folder), self.prepared.ids)
-        marked = ranking.relevance(lists, user, item, self._training_set.n_items)
-        return float(ranking.per_user(marked, (K,))[self.metric].mean())
+            list_shard(Path(folder), self.prepared, shard, ranker, (K,), self.compute)
+            lists = read_lists(Path(folder), ids, shard, K)
+        user, item, _ = self.prepared.holdout(shard)
+        marked = ranking.relevance(lists, user - np.int32(shard.start), item, ids.n_items)
+        return ranking.per_user(marked, (K,))[self.metric]
 
     def _rmse(self, rater: Rater) -> float:
-        return errors_by_user(rater, self._means, self._validation, self.prepared.scale, self.prepared.ids.n_users).rmse
+        return errors_by_user(rater, self._means, self._validation, self.prepared.scale).rmse

@@ -7,7 +7,9 @@ import logging
 import shutil
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from recsys import config as configuration
@@ -15,9 +17,10 @@ from recsys.config import RunConfig
 from recsys.errors import InputRefused, UsageError
 from recsys.experiment import Experiment, open_experiment, require_writable
 from recsys.models.registry import Role, roles_of, settings_of
-from recsys.prepare.prepared import Prepared, split_off, write_prepared
-from recsys.prepare.stage import read_inputs
-from recsys.prepare.subset import without
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.stage import prepare_inputs
+from recsys.prepare.subset import beside_holdout
+from recsys.prepare.write import write_prepared
 from recsys.read import read_items
 from recsys.store import Store, sealed_stage, write_whole
 from recsys.tune.objective import METRICS, Objective
@@ -148,19 +151,27 @@ def _prepare_training_part(experiment: Experiment, folder: Path) -> Prepared:
     config = experiment.config
     with sealed_stage(folder / "prepared", folder / "stages" / "prepare.json") as work:
         if work is not None:
-            ratings, test = read_inputs(experiment.snapshot, experiment.holdout, config.input, folder / "refused")
-            joined = split_off(ratings, test, config.prepare, config.seed)
-            training = without(joined.ratings, joined.held_out)
-            write_prepared(
-                work,
-                training,
-                read_items(experiment.snapshot, training.item_ids),
-                None,
-                config=config.prepare,
-                top_items=experiment.top_items,
-                scale=experiment.snapshot.scale,
-                seed=config.seed + 1,  # another draw than that of the test part
-            )
+            with TemporaryDirectory(dir=folder, prefix="whole-") as whole:
+                prepare_inputs(
+                    Path(whole),
+                    experiment.snapshot,
+                    experiment.holdout,
+                    config,
+                    top_items=experiment.top_items,
+                    refused=folder / "refused",
+                )
+                training = beside_holdout(Prepared(Path(whole)))
+                write_prepared(
+                    work,
+                    training,
+                    None,
+                    titles=partial(read_items, experiment.snapshot),
+                    config=config.prepare,
+                    top_items=experiment.top_items,
+                    scale=experiment.snapshot.scale,
+                    seed=config.seed + 1,  # another draw than that of the test part
+                    compute=config.compute,
+                )
     prepared = Prepared(folder / "prepared")
     counts = prepared.counts
     if not counts.held_out:

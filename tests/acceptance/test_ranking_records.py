@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from benchmarks import ranking_records
-from benchmarks.ranking_records import BASELINES, ENTRIES, LEAST, WINNER, liked, measure_split, paired_tests, report
+from benchmarks.ranking_records import (
+    BASELINES,
+    ENTRIES,
+    LEAST,
+    WINNER,
+    liked,
+    measure_split,
+    paired_tests,
+    per_user_split,
+    report,
+)  # fmt: skip
 from recsys.config import ComputeConfig
-from recsys.prepare.split import per_user_split
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,9 @@ import threading
 import time
 
 import pytest
-from nights import config_of, make_run
+from nights import config_of, evaluate_run, make_run
 
 from recsys.compare.contestant import Contestant, Terms, in_own_process, measure
-from recsys.evaluate import stage
 from recsys.train.stage import fit
 
 
@@ -18,7 +17,7 @@ def run(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("store"))
     fit(run, "ranker")
     fit(run, "rater")
-    stage.evaluate(run)
+    evaluate_run(run)
     return run
 
 

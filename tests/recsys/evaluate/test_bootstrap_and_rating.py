@@ -1,17 +1,20 @@
 """Intervals over users, and errors of predictions."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from recsys.evaluate import bootstrap as bootstrap_module
-from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.bootstrap import TIMES, Bootstrap
 from recsys.evaluate.rating import errors_by_user
 
 
 def means_of(bootstrap, values):
     stacked = np.asarray(values, float).reshape(len(values), -1)
-    return bootstrap.ratios(stacked, np.ones_like(stacked))
+    sums = bootstrap.sums(np.hstack([stacked, np.ones((len(stacked), 1))]))
+    return sums[:, :-1] / sums[:, -1:]
 
 
 class TestBootstrap:
@@ -48,15 +51,31 @@ class TestBootstrap:
         assert both[0].std() > 0.01
         assert_allclose(both[0] - both[1], 0.1)
 
-    def test_a_ratio_is_of_sums_not_a_mean_of_ratios(self):
-        drawn = Bootstrap(2_000, 0.95, 0).ratios(np.array([[10.0], [0.0]]), np.array([[1.0], [3.0]]))
-        assert set(np.round(np.unique(drawn), 6)) == {0.0, 2.5, 10.0}
+    def test_shards_have_draws_of_their_own_and_add_up(self):
+        """The spread of a sum over two shards is that of independent draws, not of one draw used twice."""
+        values = np.random.default_rng(4).normal(0, 1, (400, 1))
+        own = Bootstrap(3_000, 0.95, 0)
+        parts = own.sums(values[:200], 0), own.sums(values[200:], 200)
+        assert not np.array_equal(own.sums(values[:200], 1), parts[0])
+        assert np.corrcoef(parts[0][:, 0], parts[1][:, 0])[0, 1] == pytest.approx(0, abs=0.06)
+        assert (parts[0] + parts[1]).std() == pytest.approx(np.sqrt((values**2).sum()), rel=0.05)
+
+    def test_users_are_drawn_as_poisson_with_mean_1(self):
+        shares = np.bincount(TIMES.astype(int)) / len(TIMES)
+        assert_allclose(shares, [np.exp(-1) / math.factorial(k) for k in range(len(shares))], atol=2e-5)
 
     def test_users_are_resampled_against_a_naive_loop(self):
-        values, n = np.random.default_rng(4).random(9), 9
-        rng = np.random.default_rng(11)
-        expected = [values[rng.integers(n, size=n)].mean() for _ in range(5)]
-        assert_allclose(means_of(Bootstrap(5, 0.95, 11), values)[:, 0], expected)
+        values = np.random.default_rng(4).random(9)
+        rng = np.random.default_rng([11, 3])
+        expected = []
+        for _ in range(5):
+            uniform = rng.integers(1 << 16, size=9, dtype=np.uint16)
+            expected.append(sum(values[user] * TIMES[uniform[user]] for user in range(9)))
+        assert_allclose(Bootstrap(5, 0.95, 11).sums(values[:, None], 3)[:, 0], expected)
+
+    def test_a_resample_that_drew_nobody_does_not_count(self):
+        interval = Bootstrap(3, 0.95, 0).interval(1.0, np.array([np.nan, 1.0, 1.0]))
+        assert (interval.low, interval.high) == (1.0, 1.0)
 
 
 class Fixed:
@@ -74,7 +93,7 @@ class TestErrors:
 
     def test_by_hand_clipped_and_by_user(self):
         rater = Fixed({(0, 0): 9.0, (0, 1): 2.0, (2, 1): 1.0})  # 9 is clipped to 5: errors 0, 1, -2
-        errors = errors_by_user(rater, Fixed({}), self.HOLDOUT, (1.0, 5.0), 4)
+        errors = errors_by_user(rater, Fixed({}), self.HOLDOUT, (1.0, 5.0))
         assert_allclose(errors.squared, [1, 4])
         assert_allclose(errors.absolute, [1, 2])
         assert_allclose(errors.count, [2, 1])
@@ -84,7 +103,7 @@ class TestErrors:
 
     def test_the_fallback_stands_in_and_is_counted(self):
         rater, fallback = Fixed({(0, 0): 5.0}), Fixed({(0, 0): 1.0, (0, 1): 3.0, (2, 1): 3.0})
-        errors = errors_by_user(rater, fallback, self.HOLDOUT, (1.0, 5.0), 3)
+        errors = errors_by_user(rater, fallback, self.HOLDOUT, (1.0, 5.0))
         assert errors.stood_in == 2
         assert errors.rmse == pytest.approx(np.sqrt((0 + 4 + 0) / 3))
         assert errors.mae == pytest.approx(2 / 3)
@@ -94,7 +113,7 @@ class TestErrors:
         user, item = rng.integers(0, 20, 200).astype(np.int32), np.arange(200, dtype=np.int32)
         rating, said = rng.integers(1, 6, 200).astype(np.float32), rng.normal(3, 2, 200).astype(np.float32)
         rater = Fixed(dict(zip(zip(user.tolist(), item.tolist(), strict=True), said, strict=True)))
-        errors = errors_by_user(rater, Fixed({}), (user, item, rating), (1.0, 5.0), 25)
+        errors = errors_by_user(rater, Fixed({}), (user, item, rating), (1.0, 5.0))
         off = [min(max(float(s), 1.0), 5.0) - float(r) for s, r in zip(said, rating, strict=True)]
         assert errors.rmse == pytest.approx(np.sqrt(np.mean(np.square(off))))
         assert errors.mae == pytest.approx(np.mean(np.abs(off)))

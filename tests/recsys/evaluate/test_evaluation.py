@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nights import config_of, make_run
+from nights import config_of, evaluate_run, make_run
 from numpy.testing import assert_array_equal
 
 from recsys import tables
 from recsys.errors import GateRefused
 from recsys.evaluate import stage
 from recsys.evaluate.evaluation import FORMULAS, read_lists
+from recsys.prepare.shards import Shard
 from recsys.train.stage import fit, fitted_on_split, load_ranker
 
 K = 10
@@ -24,7 +25,7 @@ def evaluated(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("store"))
     fit(run, "ranker")
     fit(run, "rater")
-    outcome = stage.evaluate(run)
+    outcome = evaluate_run(run)
     return run, outcome, json.loads(outcome.file.read_text())
 
 
@@ -32,7 +33,8 @@ def naive_lists(run, score):
     """Each user's items by (score descending, item ascending), none rated in training."""
     prepared = run.prepared
     training_set, held_out = prepared.training_set("split"), np.asarray(prepared.array("held_out"))
-    user, item = np.asarray(prepared.array("user_index")), np.asarray(prepared.array("item_index"))
+    item = prepared.array("item_index")
+    user = np.repeat(np.arange(prepared.ids.n_users), np.diff(prepared.array("indptr")))
     lists = []
     for each in range(prepared.ids.n_users):
         seen = set(item[(user == each) & ~held_out].tolist()) | ({2} if each == 1 else set())  # the refused pair
@@ -125,7 +127,7 @@ def test_the_baselines_may_be_the_models(tmp_path):
     run = make_run(tmp_path, config=config_of(train={"ranker": "popular", "rater": "means"}))
     fit(run, "ranker")
     fit(run, "rater")
-    outcome = stage.evaluate(run)
+    outcome = evaluate_run(run)
     assert outcome.verdict.promoted
     assert all("the baseline itself" in reason for reason in outcome.verdict.reasons)
 
@@ -136,7 +138,7 @@ def test_without_a_hold_out_only_the_lists_are_measured(tmp_path):
     run = make_run(tmp_path, dense=dense, refused=())
     fit(run, "ranker")
     fit(run, "rater")
-    outcome = stage.evaluate(run)
+    outcome = evaluate_run(run)
     assert not any(name.startswith(("ndcg", "rmse", "mrr")) for name in outcome.metrics)
     assert "coverage@10" in outcome.metrics
     assert not outcome.verdict.promoted
@@ -150,10 +152,23 @@ class TestReadLists:
         records = [{"user_id": user, "rank": rank, "item_id": item, **blank} for user, rank, item in rows]
         table = pa.Table.from_pylist(records, schema=tables.recommendations(pa.int64(), pa.int64()))
         pq.write_table(table.take([2, 0, 1]), tmp_path / "part-0.parquet")
-        lists = read_lists(tmp_path, ids)
+        lists = read_lists(tmp_path, ids, Shard(0, ids.n_users), 2)
         assert lists.shape == (ids.n_users, 2)
         assert_array_equal(lists[[0, 1, 2, 3]], [[-1, -1], [2, 0], [-1, -1], [1, -1]])
 
     def test_an_empty_table(self, evaluated, tmp_path):
         pq.write_table(tables.recommendations(pa.int64(), pa.int64()).empty_table(), tmp_path / "part-0.parquet")
-        assert (read_lists(tmp_path, evaluated[0].prepared.ids) == -1).all()
+        assert (read_lists(tmp_path, evaluated[0].prepared.ids, Shard(3, 9), 4) == np.full((6, 4), -1)).all()
+
+    def test_rows_count_from_the_first_user_of_a_shard(self, evaluated, tmp_path):
+        row = {
+            "rank": 1,
+            "item_id": 12,
+            "score": None,
+            "predicted_rating": None,
+            "source": "popular",
+            "because_item_id": None,
+        }
+        table = pa.Table.from_pylist([{"user_id": 104, **row}], schema=tables.recommendations(pa.int64(), pa.int64()))
+        pq.write_table(table, tmp_path / "part-0.parquet")
+        assert read_lists(tmp_path, evaluated[0].prepared.ids, Shard(3, 5), 1).tolist() == [[-1], [2]]

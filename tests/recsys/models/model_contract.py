@@ -19,6 +19,7 @@ CONTEXT = FitContext(seed=3, compute=COMPUTE)
 _TWO_EPOCHS = {"epochs": 2, "embedding_size": 4, "batch": 64}
 QUICK = {
     "bayesian_mf": {"sweeps": 4, "burn_in": 2, "embedding_size": 4},
+    "biased_mf": {"epochs": 2, "embedding_size": 4},
     "matrix_factorisation": _TWO_EPOCHS,
     "recommender_net": _TWO_EPOCHS,
     "masked_autoencoder": {"epochs": 2, "layers": (4,), "batch": 8},

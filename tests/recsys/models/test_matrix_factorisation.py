@@ -1,4 +1,4 @@
-"""The biased matrix factorisation: what it learns, how it stops, and that the same night twice is the same."""
+"""Matrix factorisation in Keras: what it learns, how it stops, and that the same night twice is the same."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ from scipy.sparse import csr_matrix
 from recsys.config import ComputeConfig
 from recsys.errors import UsageError
 from recsys.models.base import FitContext
-from recsys.models.keras_backend import load_keras
 from recsys.models.matrix_factorisation import MatrixFactorisation, MatrixFactorisationSettings
 from recsys.models.means import MeansOnly, MeansSettings
+from recsys.train import rated
 
 SMALL = MatrixFactorisationSettings(epochs=2, embedding_size=4)
 
@@ -101,11 +101,8 @@ class TestStreaming:
 
     @pytest.fixture(autouse=True)
     def _little_memory(self, monkeypatch):
-        load_keras()
-        from recsys.train import pairs
-
-        monkeypatch.setattr(pairs, "EXAMPLE_BYTES", 5 << 10)  # 1,800 ratings are a quarter of 36 MiB
-        monkeypatch.setattr(pairs, "BLOCK", 500)
+        monkeypatch.setattr(rated, "EXAMPLE_BYTES", 5 << 10)  # 1,800 ratings are a quarter of 36 MiB
+        monkeypatch.setattr(rated, "BLOCK", 500)
 
     def test_it_learns_as_from_memory(self, learned, tmp_path, caplog):
         full, shown, training_set, settings, model = learned
@@ -149,9 +146,9 @@ from recsys.models.registry import rater, settings_of
 training_set = example_training_set()
 pairs = all_pairs(training_set)
 context = FitContext(3, ComputeConfig(threads=int(sys.argv[3])))
-settings = settings_of("biased_mf", {"epochs": 2, "embedding_size": 32})
-loaded = rater("biased_mf").load(Path(sys.argv[2]), ID_MAP)
-fitted = rater("biased_mf").fit(training_set, settings, context)
+settings = settings_of("matrix_factorisation", {"epochs": 2, "embedding_size": 32})
+loaded = rater("matrix_factorisation").load(Path(sys.argv[2]), ID_MAP)
+fitted = rater("matrix_factorisation").fit(training_set, settings, context)
 print("DIGESTS", *(hashlib.sha256(model.predict(*pairs).tobytes()).hexdigest() for model in (loaded, fitted)))
 """
 

@@ -7,14 +7,14 @@ from numpy.testing import assert_allclose
 
 from recsys.models.base import Histories
 from recsys.models.keras_backend import load_keras
-from recsys.models.pairs import table_rows
+from recsys.models.keras_pairs import table_rows
 from recsys.models.presets import PRESETS
 from recsys.models.registry import RANKERS, RATERS, describe_all, rater, settings_of
 
 load_keras()
 
 from recsys.models.networks import Autoencoder  # noqa: E402
-from recsys.train.pairs import Pairs  # noqa: E402
+from recsys.train.rated import Pairs  # noqa: E402
 
 SMALL_2016, ML_100K = (671, 9066), (943, 1682)  # users and rated items
 RATED = Pairs(np.array([0, 1], np.int32), np.array([0, 1], np.int32), np.float32([0.5, 5.0]))
@@ -53,7 +53,7 @@ class TestParameters:
         training_set = example_training_set()  # one of its 24 items has no rating, and 20 are kept
         assert table_rows(training_set, settings_of("tutorial_a1", {}))[0] == (40, 24)
         assert table_rows(training_set, settings_of("tutorial_e5", {}))[0] == (41, 25)
-        assert table_rows(training_set, settings_of("biased_mf", {}))[0] == (40, 20)
+        assert table_rows(training_set, settings_of("matrix_factorisation", {}))[0] == (40, 20)
 
 
 class TestPresets:

@@ -14,7 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from recsys.ratings import Ratings
+from recsys.config import ComputeConfig, PrepareConfig
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.write import write_prepared
+from recsys.ratings import Ratings, Scale
+from recsys.read.stream import Stream
 from recsys.tables import QUARANTINE
 
 # user_id, item_id, rating. Overall mean 3; item means +1, 0, -1; user means 1/2, 1/3, -1, 0.
@@ -51,6 +55,44 @@ def build_ratings(
         rows_read=len(triples) + refused,
         repeated=0,
     )
+
+
+def titles(item_ids: pa.Array) -> pa.Table:
+    """What `recsys.read.read_items` gives."""
+    return pa.table(
+        {
+            "item_id": item_ids,
+            "title": pa.array([f"title of {item}" for item in item_ids.to_pylist()]),
+            "genres": pa.array([["drama"]] * len(item_ids), pa.list_(pa.string())),
+        }
+    )
+
+
+def build_folder(
+    folder: Path,
+    ratings: Ratings | Stream,
+    test: Ratings | Stream | None = None,
+    *,
+    top_items: int = 0,
+    scale: Scale = Scale(),  # noqa: B008
+    seed: int = 1,
+    compute: ComputeConfig = ComputeConfig(threads=1),  # noqa: B008
+    **config: Any,
+) -> Prepared:
+    """Write a prepared folder; `config` are fields of PrepareConfig."""
+    own, held = (each if isinstance(each, Stream | None) else Stream.of(each) for each in (ratings, test))
+    assert own is not None
+    write_prepared(
+        folder, own, held, titles=titles, config=PrepareConfig(**config), top_items=top_items, scale=scale, seed=seed,
+        compute=compute,
+    )  # fmt: skip
+    return Prepared(folder)
+
+
+@pytest.fixture(scope="session")
+def write_folder() -> Callable[..., Prepared]:
+    """`build_folder`."""
+    return build_folder
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,12 @@ import pyarrow as pa
 from recsys import tables
 from recsys.config import RunConfig
 from recsys.evaluate import stage as evaluate_stage
-from recsys.prepare.prepared import write_prepared
+from recsys.prepare.write import write_prepared
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
+from recsys.read.stream import Stream
 from recsys.run import Run
-from recsys.score.stage import score
+from recsys.score.stage import score, score_shard
 from recsys.store import sealed_stage
 from recsys.train.stage import fit, refit
 
@@ -80,8 +81,8 @@ def make_run(
     with sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
         if folder is not None:
             write_prepared(
-                folder, ratings, items, None,
-                config=run.config.prepare, top_items=run.top_items, scale=snapshot.scale, seed=run.config.seed,
+                folder, Stream.of(ratings), None, titles=lambda item_ids: items, config=run.config.prepare,
+                top_items=run.top_items, scale=snapshot.scale, seed=run.config.seed, compute=run.config.compute,
             )  # fmt: skip
     return run
 
@@ -90,11 +91,20 @@ def score_run(run):
     """All stages up to the tables."""
     fit(run, "ranker")
     fit(run, "rater")
-    evaluate_stage.evaluate(run)
+    evaluate_run(run)
     refit(run, "ranker")
     refit(run, "rater")
+    for shard in run.shards:
+        score_shard(run, shard)
     score(run)
     return run
+
+
+def evaluate_run(run):
+    """The stage with its shards."""
+    for shard in run.shards:
+        evaluate_stage.evaluate_shard(run, shard)
+    return evaluate_stage.evaluate(run)
 
 
 def publish_night(store, **given):

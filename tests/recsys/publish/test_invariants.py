@@ -27,10 +27,8 @@ def rows(run):
 def check(run, folder, **changed):
     prepared = run.prepared
     given = {
-        "ids": prepared.ids,
-        "seen": prepared.seen("all"),
+        "prepared": prepared,
         "users": served_users(prepared),
-        "scale": prepared.scale,
         "n": N,
         "n_candidates": int(np.count_nonzero(prepared.training_set("all").item_counts)),
     }

@@ -17,7 +17,7 @@ from recsys.models.means import MeansOnly, MeansSettings
 from recsys.models.popular import Popular, PopularSettings
 from recsys.prepare.training_set import build_training_set
 from recsys.score import lists as lists_module
-from recsys.score.lists import Scorer, to_table
+from recsys.score.lists import People, Scorer, to_table
 
 COMPUTE = ComputeConfig(threads=2)
 CONTEXT = FitContext(0, COMPUTE)
@@ -29,6 +29,16 @@ class Shy(MeansOnly):
 
     def predict(self, user_index, item_index):
         return np.where(user_index == len(self.user) - 1, np.float32(nan), super().predict(user_index, item_index))
+
+
+class Everyone(Scorer):
+    """A scorer with those it makes lists for."""
+
+    people: People
+
+    @property
+    def seen(self):
+        return self.people.seen
 
 
 def make(ratings, *, n, top_items=0, min_user_ratings=1, refused=(), model=Edlae, settings=None, rater=MeansOnly):
@@ -45,7 +55,10 @@ def make(ratings, *, n, top_items=0, min_user_ratings=1, refused=(), model=Edlae
     settings = settings or (EdlaeSettings(reg=1.0) if model is Edlae else PopularSettings())
     ranker = model.fit(training_set, settings, CONTEXT)
     said = None if rater is None else rater.fit(training_set, MeansSettings(), CONTEXT)
-    return Scorer(training_set, csr_matrix(seen), ranker, said, (1.0, 5.0), n, COMPUTE)
+    scorer = Everyone(training_set, ranker, said, (1.0, 5.0), n, COMPUTE)
+    users = np.arange(len(ratings), dtype=np.int32)
+    object.__setattr__(scorer, "people", People(users, training_set.ratings, csr_matrix(seen), training_set.trained))
+    return scorer
 
 
 def id_map(scorer):
@@ -54,9 +67,8 @@ def id_map(scorer):
 
 
 def rows_of(scorer, users=None):
-    users = np.arange(scorer.seen.shape[0], dtype=np.int32) if users is None else np.asarray(users, np.int32)
-    ids = id_map(scorer)
-    return pa.concat_tables(to_table(block, ids) for block in scorer.blocks(users)).to_pylist()
+    ids, people = id_map(scorer), scorer.people if users is None else scorer.people.take(np.asarray(users, np.int64))
+    return pa.concat_tables(to_table(block, ids) for block in scorer.blocks(people)).to_pylist()
 
 
 def naive_rows(scorer):
@@ -139,9 +151,8 @@ class TestAgainstTheNaiveTable:
         whole = rows_of(scorer)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lists_module, "ROW_GROUP_ROWS", row_group_rows)
-            users = np.arange(scorer.seen.shape[0], dtype=np.int32)
-            sizes = [len(block.user_index) for block in scorer.blocks(users)]
-            assert max(sizes) == min(len(users), max(1, row_group_rows // scorer.n))
+            sizes = [len(block.listed_as) for block in scorer.blocks(scorer.people)]
+            assert max(sizes) == min(len(scorer.people), max(1, row_group_rows // scorer.n))
             assert rows_of(scorer) == whole
 
 
@@ -222,7 +233,7 @@ class TestTable:
     def test_schema_and_order(self, n):
         scorer = make(RATINGS, n=n)
         ids = id_map(scorer)
-        table = pa.concat_tables(to_table(block, ids) for block in scorer.blocks(np.array([1, 3, 4], np.int32)))
+        table = pa.concat_tables(to_table(block, ids) for block in scorer.blocks(scorer.people.take([1, 3, 4])))
         assert table.schema.equals(tables.recommendations(pa.int64(), pa.string()))
         table.validate(full=True)
         users = table["user_id"].to_numpy()
@@ -231,4 +242,5 @@ class TestTable:
         assert not any(table[name].null_count for name in ("user_id", "rank", "item_id", "source"))
 
     def test_no_users_make_no_block(self):
-        assert list(make(RATINGS, n=2).blocks(np.empty(0, np.int32))) == []
+        scorer = make(RATINGS, n=2)
+        assert list(scorer.blocks(scorer.people.take(np.empty(0, np.int64)))) == []

@@ -9,7 +9,8 @@ from recsys.config import ComputeConfig
 from recsys.identifiers import IdMap
 from recsys.models.base import Embeddings, TopN
 from recsys.models.edlae import Edlae
-from recsys.score.neighbours import embedding_tables, similar_table
+from recsys.prepare.shards import Shard
+from recsys.score.neighbours import item_embeddings, similar_table, user_embeddings
 
 IDS = IdMap(pa.array(["u", "v"]), pa.array([3, 5, 8, 13]))
 
@@ -50,14 +51,11 @@ def test_only_what_was_learned_has_an_embedding():
                 np.float32([[0, 0, 1], [0, 1, 0]]), np.array([False, True]), items, np.array([True, True])
             )
 
-    tables = embedding_tables(Vectors(), IDS)
-    assert tables["item_embeddings"].to_pylist() == [
+    assert item_embeddings(Vectors(), IDS).to_pylist() == [
         {"item_id": 3, "embedding": [1.0, 2.0, 3.0]},
         {"item_id": 13, "embedding": [4.0, 5.0, 6.0]},
     ]
-    assert tables["user_embeddings"].to_pylist() == [{"user_id": "v", "embedding": [0.0, 1.0, 0.0]}]
-
-
-def test_a_model_without_vectors_has_no_such_table():
-    model = Edlae(np.int32([0]), np.zeros((1, 1), np.float32))
-    assert embedding_tables(model, IDS) == {}
+    learned = {"user_id": "v", "embedding": [0.0, 1.0, 0.0]}
+    assert user_embeddings(Vectors(), IDS, Shard(0, 2)).to_pylist() == [learned]
+    assert user_embeddings(Vectors(), IDS, Shard(1, 2)).to_pylist() == [learned]
+    assert user_embeddings(Vectors(), IDS, Shard(0, 1)).num_rows == 0

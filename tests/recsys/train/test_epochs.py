@@ -11,10 +11,10 @@ from recsys.models.keras_backend import load_keras
 
 load_keras()
 
-from recsys.models.matrix_factorisation import MatrixFactorisationSettings, damped_means, strength  # noqa: E402
 from recsys.models.networks import Factors  # noqa: E402
 from recsys.train.epochs import Schedule, train_epochs  # noqa: E402
-from recsys.train.pairs import Pairs, batch_for, validation_slice  # noqa: E402
+from recsys.train.pairs import batch_for  # noqa: E402
+from recsys.train.rated import Pairs, damped_means, strength, validation_slice  # noqa: E402
 
 SCHEDULE = Schedule(epochs=6, patience=2, batch=4, learning_rate=0.01, final_rate=0.5, horizon=6)
 COLUMNS = (np.array([0, 1, 2, 0, 1], np.int32), np.array([0, 1, 0, 1, 0], np.int32), np.float32([1, 2, 3, 4, 5]))
@@ -95,12 +95,9 @@ class TestPieces:
 
     def test_rare_rows_are_held_tighter(self):
         index = np.array([0, 0, 0, 0, 1, 1], np.int32)  # counts 4, 2, 0: the mean is 2, none counts as one
-        settings = MatrixFactorisationSettings(reg=0.1, reg_power=0.5)
-        assert_allclose(
-            strength(np.bincount(index, minlength=3), settings), 0.1 * np.array([2.0, 1.0, 0.5]) ** -0.5, rtol=1e-6
-        )
-        flat = MatrixFactorisationSettings(reg=0.1, reg_power=0.0)
-        assert_allclose(strength(np.bincount(index, minlength=3), flat), 0.1)
+        count = np.bincount(index, minlength=3)
+        assert_allclose(strength(count, 0.1, 0.5), 0.1 * np.array([2.0, 1.0, 0.5]) ** -0.5, rtol=1e-6)
+        assert_allclose(strength(count, 0.1, 0.0), 0.1)
 
     @pytest.mark.parametrize("n", [1, 100, 21_759, 30_000, 100_000, 500_000, 10**8])
     def test_a_batch_is_the_power_of_two_that_makes_about_85_steps(self, n):

@@ -87,12 +87,12 @@ def test_the_same_seed_gives_the_same_bytes():
 @pytest.mark.parametrize(
     ("preset", "given", "batch", "lazy"),
     [
-        ("biased_mf", {}, 8192, False),  # ml-1m: few rows
-        ("biased_mf", {}, 256, True),
-        ("biased_mf", {"updates": "dense"}, 256, False),
-        ("biased_mf", {"optimizer": "adamax"}, 256, False),
-        ("biased_mf", {"table_reg": 1e-6}, 256, False),  # its gradient is of all rows
-        ("biased_mf", {"updates": "lazy"}, 8192, True),
+        ("matrix_factorisation", {}, 8192, False),  # ml-1m: few rows
+        ("matrix_factorisation", {}, 256, True),
+        ("matrix_factorisation", {"updates": "dense"}, 256, False),
+        ("matrix_factorisation", {"optimizer": "adamax"}, 256, False),
+        ("matrix_factorisation", {"table_reg": 1e-6}, 256, False),  # its gradient is of all rows
+        ("matrix_factorisation", {"updates": "lazy"}, 8192, True),
         ("tutorial_e5", {}, 64, False),  # a tutorial's optimiser stays its own
     ],
 )

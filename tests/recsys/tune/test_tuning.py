@@ -10,8 +10,8 @@ from recsys import config as configuration
 from recsys.download.stage import take_inputs
 from recsys.errors import InputRefused, UsageError
 from recsys.models.edlae import Edlae
-from recsys.prepare.prepared import split_off
-from recsys.prepare.stage import read_inputs
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.stage import prepare_inputs
 from recsys.store import Store
 from recsys.tune import tuning
 from recsys.tune.objective import Objective
@@ -40,12 +40,16 @@ def tune(config, name="edlae", trials=4, **more):
     return tuning.tune(config, name, Limits(trials), today=DAY, **more)
 
 
-def split_of(config):
-    """The ratings, and which of them a night would hold out."""
-    inputs = take_inputs(config, Store(Path(config.store)))
-    ratings, test = read_inputs(*inputs, config.input, Path(config.store) / "refused")
-    joined = split_off(ratings, test, config.prepare, config.seed)
-    return joined.ratings, joined.held_out
+def held_out_of(config, folder):
+    """{(user_id, item_id)} of all ratings, and those that a night would hold out."""
+    folder.mkdir()
+    snapshot, holdout = take_inputs(config, Store(Path(config.store)))
+    prepare_inputs(folder, snapshot, holdout, config, top_items=0, refused=folder / "refused")
+    prepared = Prepared(folder)
+    users, items = np.asarray(prepared.ids.user_ids), np.asarray(prepared.ids.item_ids)
+    pairs = list(zip(users[np.repeat(np.arange(len(users)), np.diff(prepared.array("indptr")))].tolist(),
+                     items[prepared.array("item_index")].tolist(), strict=True))  # fmt: skip
+    return set(pairs), {pair for pair, away in zip(pairs, prepared.array("held_out"), strict=True) if away}
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +84,7 @@ def test_the_figure_is_that_of_a_night_whose_hold_out_is_the_slice(tuned, tmp_pa
 
 def test_the_test_part_is_nowhere_in_what_the_search_is_given(tmp_path, monkeypatch):
     config = config_of(tmp_path, write_ratings(tmp_path / "ratings.csv"))
-    ratings, held_out = split_of(config)
-    users, items = np.asarray(ratings.user_ids), np.asarray(ratings.item_ids)
-    pairs = list(zip(users[ratings.user_index], items[ratings.item_index], strict=True))
+    pairs, held_out = held_out_of(config, tmp_path / "night")
     given, fitted = set(), []
     fit, call = Edlae.fit.__func__, Objective.__call__
 
@@ -92,15 +94,16 @@ def test_the_test_part_is_nowhere_in_what_the_search_is_given(tmp_path, monkeypa
 
     def spy_call(self, chosen):
         ids, arrays = self.prepared.ids, self.prepared
-        user, item = arrays.array("user_index"), arrays.array("item_index")
+        item = arrays.array("item_index")
+        user = np.repeat(np.arange(ids.n_users), np.diff(arrays.array("indptr")))
         given.update(zip(np.asarray(ids.user_ids)[user], np.asarray(ids.item_ids)[item], strict=True))
         return call(self, chosen)
 
     monkeypatch.setattr(Edlae, "fit", classmethod(spy_fit))
     monkeypatch.setattr(Objective, "__call__", spy_call)
     tune(config, trials=2)
-    assert held_out.any()
-    assert given == {pair for pair, away in zip(pairs, held_out, strict=True) if not away}
+    assert held_out
+    assert given == pairs - held_out
     assert len(fitted) == 2
     assert max(fitted) < len(given)  # the slice is not fitted on
 
@@ -108,16 +111,19 @@ def test_the_test_part_is_nowhere_in_what_the_search_is_given(tmp_path, monkeypa
 @pytest.mark.parametrize("split", ["per-user", "leave-last", "random"])
 @pytest.mark.parametrize("name", ["edlae", "biased_mf"])
 def test_other_ratings_in_the_test_part_change_nothing(tmp_path, name, split):
-    """Other items and other values there, of as many rows: the split, and all that is tried, stay the same."""
+    """Other values there, and where the draw does not ask for it other items: all that is tried stays the same."""
     quick = (f"prepare.split={split}", "models.biased_mf.epochs=1", "models.biased_mf.embedding_size=2")
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
     first = config_of(folders[0], write_ratings(folders[0] / "ratings.csv"), *quick)
-    _, held_out = split_of(first)
+    _, held_out = held_out_of(first, tmp_path / "night")
+    rows = [tuple(map(int, line.split(",")[:2])) for line in (folders[0] / "ratings.csv").read_text().split()[1:]]
 
     def elsewhere(row, item, rating):
-        return (1_000 + row, 6 - rating) if held_out[row] else (item, rating)
+        if rows[row] not in held_out:
+            return item, rating
+        return (item if split == "per-user" else 1_000 + row), 6 - rating
 
     other = config_of(folders[1], write_ratings(folders[1] / "ratings.csv", elsewhere), *quick)
     found = [tune(config, name, trials=2) for config in (first, other)]
