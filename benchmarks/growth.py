@@ -34,7 +34,7 @@ SCORING = "score"
 Clocks = dict[str, float]  # as `measured.Clock` has them
 
 
-def figures(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a number of users."""
     users, items = (SMALL_USERS, SMALL_ITEMS) if given.small else (USERS, ITEMS)
     rows = []

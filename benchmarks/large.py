@@ -34,7 +34,7 @@ ORDER = (
 MOST_SECONDS, MOST_MIB = 600, 8_192
 
 
-def figures(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a stage."""
     files, written = write_csv(DemoConfig() if given.small else SIZE, FOLDER)
     source = ("--ratings", str(files / "ratings-00000.csv"), "--items", str(files / "items.csv"))

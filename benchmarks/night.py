@@ -20,7 +20,7 @@ DATASETS = ("ml-1m", "ml-100k", "ml-latest-small", "ml-latest-small-2016", "demo
 NIGHT = ("--split", "per-user", "--test-fraction", "0.2", "--json")
 
 
-def figures(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a dataset."""
     with tempfile.TemporaryDirectory() as folder:
         nights = {

@@ -5,7 +5,7 @@
 Without --only the quick ones are measured, with --slow the others. What was measured is kept in
 build/benchmarks/<name>.json; a section that was not measured here stays as it stands on the page.
 
-A benchmark is a module here with `figures(given: Given) -> Figures` and a place in `SECTIONS`. Figures are `rows`, a
+A benchmark is a module here with `for_page(given: Given) -> Figures` and a place in `SECTIONS`. Figures are `rows`, a
 mapping a row of the table, by column, and `notes`, lines below it; or what the module's own `report(figures)` writes.
 """
 
@@ -68,7 +68,7 @@ class Section:
 
     def measure(self, given: Given) -> Figures:
         """What the module measures."""
-        return import_module(f"benchmarks.{self.name}").figures(given)
+        return import_module(f"benchmarks.{self.name}").for_page(given)
 
     def report(self, figures: Figures) -> list[str]:
         """The figures in Markdown."""

@@ -87,7 +87,7 @@ class Taken:
 Runner = Callable[[Split, Path], Taken]
 
 
-def figures(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a system, ours first; what could not be run says why."""
     with tempfile.TemporaryDirectory() as folder:
         split = write_split(given.mirror, "ml-100k" if given.small else "ml-1m", Path(folder))

@@ -70,7 +70,7 @@ def rows(mirror: str, compute: ComputeConfig) -> Iterator[Row]:
             yield {"data": data, "trainer": name, **row}
 
 
-def figures(given: Given) -> Figures:
+def for_page(given: Given) -> Figures:
     """For the page."""
     found = list(rows(str(given.mirror), ComputeConfig()))
     return {"rows": found, "notes": lines(found)}
