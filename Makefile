@@ -47,7 +47,7 @@ fix: .venv/.dev  ## let formatter and linter mend what they can
 bench: .venv/.dev  ## the quick benchmarks, into docs/benchmarks.md; RECSYS_MIRROR names the folder with the archives
 	$(BIN)/python -m benchmarks.page
 
-bench-large: .venv/.dev  ## the slow ones: growth to a million users, a night of 25 million ratings
+bench-large: .venv/.dev  ## the slow ones: training, growth to a million users, a night of 25 million ratings
 	$(BIN)/python -m benchmarks.page --slow
 
 reproduce: .venv/.dev  ## the tutorials' figures and the records again, from RECSYS_MIRROR; hours, goes on where it broke off

@@ -31,10 +31,11 @@ def python_of(name: str, *, beside: bool = False, folder: Path = FOLDER) -> Path
     Raises:
         NoEnvironment: it cannot be made.
     """
-    home, python = folder / name, folder / name / "bin" / "python"
-    asked = json.dumps([pins(name), sys.version, beside])
-    stamp = home / "asked.json"
+    home = folder / (f"{name}-beside" if beside else name)
+    python, stamp = home / "bin" / "python", home / "asked.json"
+    asked = json.dumps([pins(name), sys.version])
     if not (stamp.exists() and stamp.read_text() == asked):
+        print(f"making {home} with {', '.join(pins(name))}", file=sys.stderr, flush=True)
         shutil.rmtree(home, ignore_errors=True)
         _call([sys.executable, "-m", "venv", str(home)])
         if beside:

@@ -19,8 +19,7 @@ from typing import Any
 
 from benchmarks import page
 from benchmarks.kept import Figures
-from benchmarks.measured import Clock, Measured
-from benchmarks.measured import measure as measured
+from benchmarks.measured import Clock, Measured, measure
 from benchmarks.night import environment
 from recsys.config import RunConfig
 from recsys.run import Run
@@ -35,7 +34,7 @@ SCORING = "score"
 Clocks = dict[str, float]  # as `measured.Clock` has them
 
 
-def measure(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a number of users."""
     users, items = (SMALL_USERS, SMALL_ITEMS) if given.small else (USERS, ITEMS)
     rows = []
@@ -52,7 +51,7 @@ def stage_by_stage(folder: Path, n_users: int, n_items: int) -> dict[str, tuple[
     taken = {}
     for stage in STAGES:
         size = ["--users", str(n_users), "--items", str(n_items), "--stage", stage]
-        process = measured([*command, *size], environment(str(folder)))
+        process = measure([*command, *size], environment(str(folder)))
         taken[stage] = json.loads(process.out.splitlines()[-1]), process
     return taken
 
@@ -60,10 +59,10 @@ def stage_by_stage(folder: Path, n_users: int, n_items: int) -> dict[str, tuple[
 def run_stage(store: Path, n_users: int, n_items: int, stage: str) -> Clocks:
     """Run one stage of the night here; its clocks leave imports out."""
     from recsys.download.stage import open_run
-    from recsys.evaluate.stage import evaluate
+    from recsys.evaluate.stage import evaluate, evaluate_shard
     from recsys.models import registry
     from recsys.prepare.stage import prepare
-    from recsys.score.stage import score
+    from recsys.score.stage import score, score_shard
     from recsys.train.stage import fit, refit
 
     config = _config(store, n_users, n_items)
@@ -72,10 +71,10 @@ def run_stage(store: Path, n_users: int, n_items: int, stage: str) -> Clocks:
         "prepare": prepare,
         "train_ranker": lambda run: fit(run, "ranker"),
         "train_rater": lambda run: fit(run, "rater"),
-        "evaluate": evaluate,
+        "evaluate": lambda run: _by_shards(run, evaluate_shard, evaluate),
         "refit_ranker": lambda run: refit(run, "ranker"),
         "refit_rater": lambda run: refit(run, "rater"),
-        SCORING: score,
+        SCORING: lambda run: _by_shards(run, score_shard, score),
     }
     for model in (registry.ranker(config.train.ranker), registry.rater(config.train.rater)):
         model.warm_up()  # TensorFlow's seconds of import are no user's
@@ -85,6 +84,12 @@ def run_stage(store: Path, n_users: int, n_items: int, stage: str) -> Clocks:
         clock = Clock()
     stages[stage](run)
     return clock.read()
+
+
+def _by_shards(run: Run, piece: Callable[[Run, int], None], whole: Callable[[Run], Any]) -> None:
+    for number in run.shards:
+        piece(run, number)
+    whole(run)
 
 
 def _config(store: Path, n_users: int, n_items: int) -> RunConfig:

@@ -14,14 +14,13 @@ from typing import Any
 
 from benchmarks import page
 from benchmarks.kept import Figures
-from benchmarks.measured import Measured
-from benchmarks.measured import measure as measured
+from benchmarks.measured import Measured, measure
 
 DATASETS = ("ml-1m", "ml-100k", "ml-latest-small", "ml-latest-small-2016", "demo")
 NIGHT = ("--split", "per-user", "--test-fraction", "0.2", "--json")
 
 
-def measure(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a dataset."""
     with tempfile.TemporaryDirectory() as folder:
         nights = {
@@ -37,9 +36,7 @@ def measure(given: page.Given) -> Figures:
 
 def night(source: tuple[str, ...], store: Path, env: dict[str, str]) -> tuple[Measured, dict[str, Any]]:
     """One night; and its manifest."""
-    taken = measured(
-        [str(Path(sys.executable).with_name("recsys")), "run", *source, "--store", str(store), *NIGHT], env
-    )
+    taken = measure([str(Path(sys.executable).with_name("recsys")), "run", *source, "--store", str(store), *NIGHT], env)
     return taken, json.loads(taken.out)
 
 

@@ -5,7 +5,8 @@
 Without --only the quick ones are measured, with --slow the others. What was measured is kept in
 build/benchmarks/<name>.json; a section that was not measured here stays as it stands on the page.
 
-A benchmark is a module here with `measure(given: Given) -> Figures`, and its line in `SECTIONS`.
+A benchmark is a module here with `for_page(given: Given) -> Figures` and a place in `SECTIONS`. Figures are `rows`, a
+mapping a row of the table, by column, and `notes`, lines below it; or what the module's own `report(figures)` writes.
 """
 
 from __future__ import annotations
@@ -66,8 +67,12 @@ class Section:
     slow: bool = False
 
     def measure(self, given: Given) -> Figures:
-        """rows: one mapping a row of the table, by column; notes: lines below it."""
-        return import_module(f"benchmarks.{self.name}").measure(given)
+        """What the module measures."""
+        return import_module(f"benchmarks.{self.name}").for_page(given)
+
+    def report(self, figures: Figures) -> list[str]:
+        """The figures in Markdown."""
+        return getattr(import_module(f"benchmarks.{self.name}"), "report", figure_lines)(figures)
 
 
 SECTIONS = (
@@ -89,6 +94,14 @@ SECTIONS = (
         "predicts).",
     ),
     Section(
+        "training",
+        "Training the rater",
+        "The nightly rater's compiled training beside Keras' compiled epochs and plain Keras `fit` of the same model, "
+        "biases and 64 factors: on 90% of ml-1m until the other 10% are predicted well, and an epoch of random ratings "
+        "of ml-25m's shape (Keras is timed on a sample there).",
+        slow=True,
+    ),
+    Section(
         "growth",
         "Growth",
         "The stages one by one, each in a process of its own, on generated ratings of more and more users of the same "
@@ -100,7 +113,7 @@ SECTIONS = (
         "large",
         "A large night",
         "Generated ratings of ml-25m's shape (162,541 users, 59,047 items, 25,000,095 ratings) as one CSV file, from "
-        "`recsys run` to the published table, by stage.",
+        "`recsys run` to the published table, by stage; `lists_*` are parts of `evaluate`.",
         slow=True,
     ),
 )  # fmt: skip
@@ -115,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for section in (section for section in SECTIONS if section.name in asked):
             measured = partial(section.measure, terms)
             if given.small:
-                print("\n".join(figure_lines(measured())))
+                print("\n".join(section.report(measured())))
                 continue
             record = keep(given.kept, section.name, measured, threads=os.cpu_count() or 1, fresh=True)
             print("\n".join(section_lines(section, record)), flush=True)
@@ -150,7 +163,7 @@ def section_lines(section: Section, record: Record) -> list[str]:
     under = (
         f"{record['date'][:10]}, {record['threads']} cores, load before {record['load']}, {record['code']}; {versions}"
     )
-    return [f"## {section.title}", "", section.about, "", *figure_lines(record["figures"]), "", f"*{under}*"]
+    return [f"## {section.title}", "", section.about, "", *section.report(record["figures"]), "", f"*{under}*"]
 
 
 def figure_lines(figures: Figures) -> list[str]:

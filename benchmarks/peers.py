@@ -26,11 +26,9 @@ import pyarrow.parquet as pq
 from benchmarks import page
 from benchmarks.environments import NoEnvironment, pins, python_of
 from benchmarks.kept import Figures
-from benchmarks.measured import Measured
-from benchmarks.measured import measure as measured
+from benchmarks.measured import Measured, measure
 from benchmarks.night import environment, night
 from recsys.evaluate.ranking import per_user, relevance
-from recsys.prepare.split import per_user_split
 
 RIVALS = Path(__file__).resolve().parent / "rivals"
 OURS, SPARK, CICERONE = "this project, the whole night", "Spark, ALS", "cicerone, EASE"
@@ -89,7 +87,7 @@ class Taken:
 Runner = Callable[[Split, Path], Taken]
 
 
-def measure(given: page.Given) -> Figures:
+def for_page(given: page.Given) -> Figures:
     """A row a system, ours first; what could not be run says why."""
     with tempfile.TemporaryDirectory() as folder:
         split = write_split(given.mirror, "ml-100k" if given.small else "ml-1m", Path(folder))
@@ -111,13 +109,14 @@ def measure(given: page.Given) -> Figures:
 
 
 def write_split(mirror: Path, dataset: str, folder: Path) -> Split:
-    """Hide 20% of each user's ratings, the ones that a night with the same seed would hold out of the whole file."""
+    """Hide 20% of each user's ratings, drawn at random, rounded up, but never a user's only one."""
     member = {"ml-1m": "ml-1m/ratings.dat", "ml-100k": "ml-100k/u.data"}[dataset]
     with zipfile.ZipFile(mirror / f"{dataset}.zip") as archive:
         lines = archive.read(member).decode("latin-1").replace("::", "\t").splitlines()
     ratings = pd.DataFrame(np.loadtxt(lines, dtype=np.int64, delimiter="\t"), columns=COLUMNS)
-    user_index = pd.factorize(ratings["userId"], sort=True)[0].astype(np.int32)
-    hidden = per_user_split(user_index, TEST_FRACTION, SEED)
+    draws = pd.Series(np.random.default_rng(SEED).random(len(ratings))).groupby(ratings["userId"])
+    count = draws.transform("size")
+    hidden = draws.rank(method="first") <= np.minimum(np.ceil(TEST_FRACTION * count - 1e-9), count - 1)
     file = folder / "train.csv"
     ratings[~hidden].to_csv(file, index=False)
     return Split(file, ratings[~hidden], ratings[hidden])
@@ -153,7 +152,7 @@ def _our_night(env: dict[str, str], split: Split, out: Path) -> Taken:
 def _their_run(env: dict[str, str], peer: Peer, python: Path, split: Split, out: Path) -> Taken:
     script = RIVALS / f"{peer.script}.py"
     alone = {key: value for key, value in env.items() if key != "PYTHONPATH"}
-    taken = measured([str(python), str(script), str(split.file), str(out), *peer.variant], alone)
+    taken = measure([str(python), str(script), str(split.file), str(out), *peer.variant], alone)
     lines = taken.out.strip().splitlines()
     stages = json.loads(lines[-1]) if lines else {}
     table = out / "out" / "recommendations.parquet"  # of a system that wants a folder for its own files

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from benchmarks.kept import Figures
 from benchmarks.measured import Clock
+from benchmarks.page import Given
 from benchmarks.sooner import alone
 from benchmarks.tutorials import ratings_of
 from recsys.compute import peak_memory_mib, thread_count
@@ -66,6 +68,12 @@ def rows(mirror: str, compute: ComputeConfig) -> Iterator[Row]:
         for name, (train, epochs) in trainers.items():
             row = alone(train, data, mirror, compute, epochs if data == "ml-1m" else 3)
             yield {"data": data, "trainer": name, **row}
+
+
+def for_page(given: Given) -> Figures:
+    """For the page."""
+    found = list(rows(str(given.mirror), ComputeConfig()))
+    return {"rows": found, "notes": lines(found)}
 
 
 def lines(found: Sequence[Row]) -> list[str]:

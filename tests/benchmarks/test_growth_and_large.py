@@ -52,6 +52,13 @@ def test_the_large_file_is_written_once_and_whole(tmp_path):
     assert large.write_csv(size, tmp_path) == (folder, None)
 
 
+def test_stages_stand_in_the_order_of_the_night():
+    took = {"seconds": 1, "peak_memory_mib": 2}
+    rows = large.stage_rows(dict.fromkeys(("evaluate", "a_new_one", "prepare", "score"), took))
+    assert [row["stage"] for row in rows] == ["prepare", "evaluate", "score", "a_new_one"]
+    assert rows[0] == {"stage": "prepare", "seconds": 1.0, "peak MiB so far": 2}
+
+
 def test_what_is_promised_of_a_large_night_stands_beside_it():
     manifest = json.loads(
         """{"input": {"ratings": 25000095, "users": 162541, "items": 59047, "items_kept": 10000},
