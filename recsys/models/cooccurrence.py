@@ -18,7 +18,7 @@ from recsys.compute import compiled, over_ranges
 from recsys.errors import UsageError
 from recsys.prepare.training_set import TrainingSet
 
-# Ratings whose pairs are counted at once: 6 MB of columns and 30 MB of places, so that the columns, which are read once
+# Ratings whose pairs are counted at once: 4 MB of columns and 12 MB of ranges, so that the columns, which are read once
 # for each item of their user, stay in the third cache. ml-25m's shape, 10,000 items: 5.3 s in one piece, 4.1 s so.
 SHARD = 1 << 20
 MOST_BITS = 24  # of a weight: 2^29 users of the largest one stay below 2^53
@@ -92,7 +92,7 @@ def user_weights(ratings: NDArray[np.integer], power: float) -> Whole:
 
     `ratings` counts as the power of two that it reaches: 1, 2, 4, 8, ... Else almost every user who has rated since
     last night would weigh a little less, and all of their pairs would have to be counted again; so few do. The lists
-    are as good (ndcg@10 of weighted_edlae by exact and by such weights: ml-1m 0.4462 and 0.4462, ml-100k 0.4457 and
+    are as good (ndcg@10 of weighted_edlae by exact and by such weights: ml-1m 0.4462 and 0.4467, ml-100k 0.4457 and
     0.4460, ml-latest-small 0.3601 and 0.3610). At 1,024 ratings a weight has 256 steps (fewer above a power of 1.6,
     where one rating weighs 2^24); no user weighs nothing.
 
@@ -127,8 +127,7 @@ def add_gram(gram: Matrix, rows: WeightedRows, threads: int, users: tuple[int, i
     for start, stop in rows.shards(SHARD):
         first, last = (start, stop) if users is None else (max(start, users[0]), min(stop, users[1]))
         if first < last:
-            added = added_rows(rows, first, last)
-            add_pairs(gram, pairs_of(added, rows, kind), threads)
+            add_ranges(gram, by_row(_ranges_of(rows, first, last), rows.n_columns, kind), threads)
 
 
 def sum_type(largest: int) -> np.dtype:
@@ -136,92 +135,61 @@ def sum_type(largest: int) -> np.dtype:
     return np.dtype(np.uint32 if largest < 1 << 32 else np.uint64)
 
 
-class ChangedRows(NamedTuple):
-    """Some users' rows as they were and as they are: what is to be added to a Gram matrix.
-
-    A user's old row is the new one less what was added plus what was removed.
+class Ranges(NamedTuple):
+    """What to add to the rows of a matrix: each gains `factor` in the columns that stand in a range of a list.
 
     Attributes:
-        begin, end: (n,) int64, the new row's place in `WeightedRows.columns`; none where they are equal.
-        old_weight, new_weight: (n,) int64; a user who was not there weighed 0.
-        differing: (n + 1,) int64, where each user's differing columns begin.
-        columns: (n_differing,) uint32, those added or removed, ascending within a user.
-        sign: (n_differing,) int64, 1 where added, -1 where removed.
+        row: (n,) uint32.
+        begin, end: (n,) uint32, the range in `columns`.
+        factor: (n,) int64.
+        columns: uint32.
     """
 
-    begin: Whole
-    end: Whole
-    old_weight: Whole
-    new_weight: Whole
-    differing: Whole
+    row: NDArray[np.uint32]
+    begin: NDArray[np.uint32]
+    end: NDArray[np.uint32]
+    factor: Whole
     columns: NDArray[np.uint32]
-    sign: Whole
 
 
-class Pairs(NamedTuple):
-    """What to add to each row of the matrix, ordered by row.
-
-    An entry says: row i gains `factor` in the columns of `new` from `begin` to the user's end, and `sign` times the
-    user's old weight in those of `differing` from `differs` to the user's end. Of a user with weights v then and w now:
-
-        i stays    factor w - v, all that differs: a column that stays gains w - v, one added w - v + v, one removed -v
-        i added    factor w, nothing that differs: the new row gains w
-        i removed  factor -v, all that differs: what stays loses v, an added column -v + v, one removed v
+class RangesByRow(NamedTuple):
+    """`Ranges` in the order of their rows; row i's stand at first[i] ... first[i + 1] - 1.
 
     Attributes:
-        first: (n_columns + 1,) int64, where each row's entries begin.
-        user: (n_entries,) int32, place among the changed users.
-        begin, differs: (n_entries,) uint64, places in `new` and in `differing`.
-        factor: (n_entries,) of the type of the sums, which wraps around: what is taken away ends right.
-        end, differing_end: (n_users,) uint64.
-        old_weight: (n_users,) of the type of the sums.
-        new: the columns of all rows, uint32.
-        differing, sign: as `ChangedRows.columns` and `sign`, the latter of the type of the sums.
+        factor: (n,) of the type of the sums, which wraps around: what is taken away ends right.
     """
 
     first: Whole
-    user: NDArray[np.int32]
-    begin: NDArray[np.uint64]
-    differs: NDArray[np.uint64]
+    begin: NDArray[np.uint32]
+    end: NDArray[np.uint32]
     factor: NDArray
-    end: NDArray[np.uint64]
-    differing_end: NDArray[np.uint64]
-    old_weight: NDArray
-    new: NDArray[np.uint32]
-    differing: NDArray[np.uint32]
-    sign: NDArray
+    columns: NDArray[np.uint32]
 
 
-def added_rows(rows: WeightedRows, start: int, stop: int) -> ChangedRows:
-    """Rows of users who were not there: they weighed nothing, so that there is nothing to differ from."""
-    weight, begin = rows.weight[start:stop], rows.indptr[start:stop]
-    end = np.where(weight > 0, rows.indptr[start + 1 : stop + 1], begin)
-    differing = np.zeros(len(weight) + 1, np.int64)
-    none = np.empty(0, np.int64)
-    return ChangedRows(begin, end, np.zeros_like(weight), weight, differing, none.astype(np.uint32), none)
+def _ranges_of(rows: WeightedRows, start: int, stop: int) -> Ranges:
+    """Row i of the matrix gains the weight of each user of i in the user's columns from i on."""
+    edges, weight = rows.indptr[start : stop + 1], rows.weight[start:stop]
+    columns, count = rows.columns[edges[0] : edges[-1]], np.diff(edges)
+    ends = (edges[1:] - edges[0]).astype(np.uint32)
+    ends[weight == 0] = 0  # no range begins before its end
+    begin = np.arange(len(columns), dtype=np.uint32)
+    return Ranges(columns, begin, np.repeat(ends, count), np.repeat(weight, count), columns)
 
 
-def pairs_of(changed: ChangedRows, rows: WeightedRows, kind: np.dtype) -> Pairs:
-    """The pairs of some users by row of the matrix, for sums of a type."""
-    first = np.zeros(rows.n_columns + 1, np.int64)
-    nothing = np.empty(0, np.uint64)
-    _walk(changed, rows.columns, False, first[1:], nothing.view(np.int32), nothing, nothing, nothing.astype(kind))
-    np.cumsum(first, out=first)
-    user, factor = np.empty(first[-1], np.int32), np.empty(first[-1], kind)
-    begin, differs = np.empty((2, first[-1]), np.uint64)
-    _walk(changed, rows.columns, True, first[:-1].copy(), user, begin, differs, factor)
-    return Pairs(
-        first, user, begin, differs, factor,
-        changed.end.astype(np.uint64), changed.differing[1:].astype(np.uint64), changed.old_weight.astype(kind),
-        rows.columns, changed.columns, changed.sign.astype(kind),
-    )  # fmt: skip
+def by_row(ranges: Ranges, n_rows: int, kind: np.dtype) -> RangesByRow:
+    """Sort ranges by row, the factors as the type of the sums."""
+    first = np.append(0, np.cumsum(np.bincount(ranges.row, minlength=n_rows)))
+    begin, end = np.empty((2, len(ranges.row)), np.uint32)
+    factor = np.empty(len(ranges.row), kind)
+    _sort(ranges, first[:-1].copy(), begin, end, factor)
+    return RangesByRow(first, begin, end, factor, ranges.columns)
 
 
-def add_pairs(gram: Matrix, pairs: Pairs, threads: int) -> None:
-    """Add pairs to the upper triangle."""
+def add_ranges(gram: Matrix, ranges: RangesByRow, threads: int) -> None:
+    """Add ranges to the rows of the upper triangle."""
 
     def work(start: int, stop: int) -> None:
-        _add_rows(start, stop, pairs, gram)
+        _add_rows(start, stop, ranges, gram)
 
     # Many small pieces: the first rows hold the most pairs.
     over_ranges(work, len(gram), threads, pieces_a_thread=64)
@@ -237,48 +205,37 @@ def _count(indptr, columns, weight, users, weights):  # type: ignore[no-untyped-
 
 
 @compiled
-def _walk(changed, new, fill, places, user, begin, differs, factor):  # type: ignore[no-untyped-def]
-    """Walk along old and new rows together: count the entries of each row of the matrix, or fill in their places."""
-    for one in range(len(changed.begin)):
-        old_weight, new_weight = changed.old_weight[one], changed.new_weight[one]
-        at, stop = changed.begin[one], changed.end[one]
-        other, last = changed.differing[one], changed.differing[one + 1]
-        while at < stop or other < last:
-            removed = at == stop or (other < last and changed.columns[other] < new[at])
-            added = not removed and other < last and changed.columns[other] == new[at]
-            column = changed.columns[other] if removed else new[at]
-            gain = new_weight if added else (0 if removed else new_weight) - old_weight
-            counts = last if added else other
-            if gain != 0 or counts < last:
-                if fill:
-                    place = places[column]
-                    user[place], begin[place], differs[place], factor[place] = one, at, counts, gain
-                places[column] += 1
-            at += not removed
-            other += removed or added
+def _sort(ranges, places, begin, end, factor):  # type: ignore[no-untyped-def]
+    for one in range(len(ranges.row)):
+        place = places[ranges.row[one]]
+        begin[place], end[place], factor[place] = ranges.begin[one], ranges.end[one], ranges.factor[one]
+        places[ranges.row[one]] += 1
 
 
 @compiled
-def _add_rows(start, stop, pairs, gram):  # type: ignore[no-untyped-def]
-    sums = np.empty(len(gram), pairs.factor.dtype)
+def _add_rows(start, stop, ranges, gram):  # type: ignore[no-untyped-def]
+    sums = np.empty(len(gram), ranges.factor.dtype)
     for row in range(start, stop):
-        add_row(row, pairs, gram[row], sums)
+        add_row(row, ranges, gram[row], sums)
 
 
 @compiled
-def add_row(row, pairs, values, sums):  # type: ignore[no-untyped-def]
-    """Add a row's pairs to its values, in a buffer of whole numbers."""
-    if pairs.first[row] == pairs.first[row + 1]:
+def add_row(row, ranges, values, sums):  # type: ignore[no-untyped-def]
+    """Add a row's ranges to its values from the diagonal on, in a buffer of whole numbers."""
+    if ranges.first[row] == ranges.first[row + 1]:
         return
     from_diagonal, its_sums = values[row:], sums[row:]
     for place in range(len(its_sums)):
         its_sums[place] = np.int64(from_diagonal[place])
-    for entry in range(pairs.first[row], pairs.first[row + 1]):
-        user, gain = pairs.user[entry], pairs.factor[entry]
-        for place in range(pairs.begin[entry], pairs.end[user]):
-            sums[pairs.new[place]] += gain
-        weight = pairs.old_weight[user]
-        for place in range(pairs.differs[entry], pairs.differing_end[user]):
-            sums[pairs.differing[place]] += pairs.sign[place] * weight
+    add_to_sums(row, ranges, sums)
     for place in range(len(its_sums)):
         from_diagonal[place] = its_sums[place]
+
+
+@compiled
+def add_to_sums(row, ranges, sums):  # type: ignore[no-untyped-def]
+    """Add a row's ranges to a buffer."""
+    for one in range(ranges.first[row], ranges.first[row + 1]):
+        gain = ranges.factor[one]
+        for place in range(ranges.begin[one], ranges.end[one]):
+            sums[ranges.columns[place]] += gain

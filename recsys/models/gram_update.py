@@ -8,6 +8,7 @@ rating and each sum then stands for the whole computation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -19,17 +20,19 @@ from numpy.typing import NDArray
 from recsys.compute import compiled, over_ranges
 from recsys.identifiers import UNKNOWN
 from recsys.models.cooccurrence import (
-    ChangedRows,
     Matrix,
+    Ranges,
+    RangesByRow,
     WeightedRows,
     Whole,
-    add_row,
-    pairs_of,
+    add_ranges,
+    add_to_sums,
+    by_row,
     sum_type,
 )
 
-# Entries of changed users added at once, 100 MB: each time takes a pass over the matrix, as long as 100 million pairs.
-AT_ONCE = 1 << 22
+AT_ONCE = 100 << 20  # bytes of changed users' ranges at once: each time takes two passes over the matrix
+BLOCK = 16  # columns added to at once: a line of the cache for each row, 640 KB of sums for 10,000 items
 
 Packed = NDArray[np.unsignedinteger]
 
@@ -80,8 +83,8 @@ def packed_size(n: int) -> int:
 def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     """The upper triangle of X^T W X, as `upper_gram` would give it, to the bit.
 
-    Cost: a look at each rating and at each sum, and for a changed user as many additions as there are pairs with a
-    column that came or went, or, if the user's weight is another, pairs at all.
+    Cost: a look at each rating and some at each sum, and for a changed user as many additions as there are pairs with a
+    column that came or went, and, if the user's weight is another, pairs at all.
 
     Raises:
         Unusable: the old matrix or its rows are damaged, or so much has changed that it would not pay.
@@ -89,20 +92,17 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     _check_shape(old)
     keys = 2 * np.random.default_rng(0).integers(0, 1 << 63, rows.n_columns, np.uint64) + np.uint64(1)
     changed, signature = _compare(old, rows, keys, threads)
-    differing = _differing(changed, old, rows, threads)
-    _check_work(changed, differing, rows)
-    kind = sum_type(old.largest + rows.largest)  # on the way, some users' rows are new and some old
-    gram = np.zeros((rows.n_columns, rows.n_columns))
-    signatures = np.zeros(rows.n_columns, np.uint64)
-    moved = _Moved.of(old, rows.n_columns)
-    cuts = _cuts(changed, differing)
-    for start, stop in pairwise(cuts):
-        pairs = pairs_of(_changed_rows(changed.cut(start, stop), differing[start:stop], old, rows), rows, kind)
-        step = partial(_update_rows, start == 0, stop == cuts[-1], old.packed, moved, pairs, gram, keys, signatures)
-        over_ranges(step, len(gram), threads, pieces_a_thread=64)
-    if signatures.sum() != signature:
+    parts = _parts(changed, old, rows, threads)
+    _check_work(changed, parts, rows)
+    kind = sum_type(old.largest + rows.largest)  # on the way some users' rows are new and some old
+    gram = _moved(old, rows.n_columns, threads)
+    for start, stop in _cuts(changed, parts):
+        by_rows, by_columns = _ranges(changed.cut(start, stop), parts[start:stop], old, rows)
+        add_ranges(gram, by_row(by_rows, rows.n_columns, kind), threads)
+        _add_to_columns(gram, by_row(by_columns, rows.n_columns, kind), threads)
+    if _signature(gram, keys, threads) != signature:
         raise Unusable("it does not fit the ratings; it is damaged, or those that it was made of are")
-    return Updated(gram, len(changed.old_weight))
+    return Updated(gram, len(changed.weight))
 
 
 class _Changed(NamedTuple):
@@ -123,7 +123,20 @@ class _Changed(NamedTuple):
         return _Changed(*(array[start:stop] for array in self))
 
 
-class _Moved(NamedTuple):
+class _Parts(NamedTuple):
+    """How many ratings of each changed user stand in each part of the list that is added from.
+
+    all: (n,) int64, of the new row, if the weight is another.
+    kept, added, removed: (n,) int64, of columns that are in both rows, in the new, in the old one, if they differ.
+    """
+
+    all: Whole
+    kept: Whole
+    added: Whole
+    removed: Whole
+
+
+class _Runs(NamedTuple):
     """Where the old matrix' columns are now: runs of columns that stand side by side as they did.
 
     old_row: (n_columns now,) int64, the old column of each; `UNKNOWN` for a new one.
@@ -136,18 +149,6 @@ class _Moved(NamedTuple):
     then: Whole
     now: Whole
     length: Whole
-
-    @classmethod
-    def of(cls, old: OldGram, n_columns: int) -> _Moved:
-        kept = np.flatnonzero(old.column_of != UNKNOWN)
-        now = old.column_of[kept].astype(np.int64)
-        old_row = np.full(n_columns, UNKNOWN, np.int64)
-        old_row[now] = kept
-        begins = np.flatnonzero((np.diff(kept, prepend=-2) != 1) | (np.diff(now, prepend=-2) != 1))
-        length = np.diff(np.append(begins, len(kept)))
-        ends = kept[begins] + length
-        run_of = np.searchsorted(ends, np.arange(len(old.column_of)), side="right")
-        return cls(old_row, run_of, kept[begins], now[begins], length)
 
 
 def _check_shape(old: OldGram) -> None:
@@ -182,49 +183,82 @@ def _bounds(rows: WeightedRows, users: NDArray[np.integer]) -> tuple[Whole, Whol
     return begin, end, weight
 
 
-def _differing(changed: _Changed, old: OldGram, rows: WeightedRows, threads: int) -> Whole:
-    """(n,) columns that each changed user has gained or lost."""
-    count, nothing = np.zeros(len(changed.weight), np.int64), np.empty(0, np.int64)
+def _parts(changed: _Changed, old: OldGram, rows: WeightedRows, threads: int) -> NDArray[np.int64]:
+    """(n, 4) ratings in each part of each changed user's list: all, kept, added, removed.
+
+    With v and w the weights then and now, a pair of columns gains w - v if both are in the new row (all), and besides v
+    for each that was added and -v for each that was removed together with one that was kept, or of its own kind. Who
+    is new weighed nothing, and has the first part only; whose weight is the same has the others only.
+    """
+    parts = np.zeros((len(changed.weight), 4), np.int64)
 
     def work(start: int, stop: int) -> None:
-        some = changed.cut(start, stop)
-        _differ(
-            some,
-            rows.columns,
-            old.rows.columns,
-            old.column_of,
-            False,
-            count[start:stop],
-            nothing.view(np.uint32),
-            nothing,
-        )
+        _count_parts(changed.cut(start, stop), rows.columns, old.rows.columns, old.column_of, parts[start:stop])
 
-    over_ranges(work, len(count), threads)
-    return count
+    over_ranges(work, len(parts), threads)
+    return parts
 
 
-def _check_work(changed: _Changed, differing: Whole, rows: WeightedRows) -> None:
+def _check_work(changed: _Changed, parts: Whole, rows: WeightedRows) -> None:
     """Every addition costs about the same, whichever way it is made."""
-    length = (changed.end - changed.begin).astype(np.float64)
-    pairs = length * differing + (changed.weight != changed.old_weight) * length**2 / 2
+    everything, kept, added, removed = parts.astype(np.float64).T
+    pairs = everything**2 / 2 + (added + removed) * kept + (added**2 + removed**2) / 2
     full = ((np.diff(rows.indptr) * (rows.weight > 0)).astype(np.float64) ** 2 / 2).sum()
     if pairs.sum() > full / 2:
-        raise Unusable(f"too much has changed: {len(length):,} users' rows")
+        raise Unusable(f"too much has changed: {len(changed.weight):,} users' ratings")
 
 
-def _cuts(changed: _Changed, differing: Whole) -> list[int]:
-    """Edges between changed users of about `AT_ONCE` entries together."""
-    entries = np.cumsum(changed.end - changed.begin + differing)
-    last = int(entries[-1]) if len(entries) else 0
-    inner = np.searchsorted(entries, np.arange(AT_ONCE, last, AT_ONCE)).tolist()
-    return [0, *sorted({*inner} - {0, len(entries)}), len(entries)]
+def _cuts(changed: _Changed, parts: Whole) -> Iterator[tuple[int, int]]:
+    """Ranges of changed users of about `AT_ONCE` bytes: 4 a rating, 28 a range, unsorted and sorted."""
+    everything, _, added, removed = parts.T
+    ends = np.cumsum(4 * parts.sum(axis=1) + 28 * (everything + 3 * (added + removed)))
+    edges = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, AT_ONCE))
+    yield from pairwise(np.unique(np.append(edges, len(ends))).tolist())
 
 
-def _changed_rows(changed: _Changed, differing: Whole, old: OldGram, rows: WeightedRows) -> ChangedRows:
-    first = np.concatenate(([0], np.cumsum(differing)))
-    columns, sign = np.empty(first[-1], np.uint32), np.empty(first[-1], np.int64)
-    _differ(changed, rows.columns, old.rows.columns, old.column_of, True, first[:-1].copy(), columns, sign)
-    return ChangedRows(changed.begin, changed.end, changed.old_weight, changed.weight, first, columns, sign)
+def _ranges(changed: _Changed, parts: Whole, old: OldGram, rows: WeightedRows) -> tuple[Ranges, Ranges]:
+    """What some changed users add to rows of the upper triangle from the diagonal on, and to columns of it above."""
+    everything, _, added, removed = parts.sum(axis=0)
+    columns = np.empty(parts.sum(), np.uint32)
+    to_rows, to_columns = _room(everything + 2 * (added + removed), columns), _room(added + removed, columns)
+    _fill_parts(changed, parts, rows.columns, old.rows.columns, old.column_of, to_rows, to_columns)
+    return to_rows, to_columns
+
+
+def _room(n: int, columns: NDArray[np.uint32]) -> Ranges:
+    row, begin, end = np.empty((3, n), np.uint32)
+    return Ranges(row, begin, end, np.empty(n, np.int64), columns)
+
+
+def _moved(old: OldGram, n_columns: int, threads: int) -> Matrix:
+    """(n_columns, n_columns) float64, the old sums where their columns are now, 0 elsewhere."""
+    gram, runs = np.zeros((n_columns, n_columns)), _runs(old.column_of, n_columns)
+    over_ranges(partial(_move, old.packed, runs, gram), n_columns, threads, pieces_a_thread=64)
+    return gram
+
+
+def _runs(column_of: NDArray[np.int32], n_columns: int) -> _Runs:
+    then = np.flatnonzero(column_of != UNKNOWN)
+    now = column_of[then].astype(np.int64)
+    old_row = np.full(n_columns, UNKNOWN, np.int64)
+    old_row[now] = then
+    first = np.flatnonzero((np.diff(then, prepend=-2) != 1) | (np.diff(now, prepend=-2) != 1))
+    length = np.diff(np.append(first, len(then)))
+    run_of = np.searchsorted(then[first] + length, np.arange(len(column_of)), side="right")
+    return _Runs(old_row, run_of, then[first], now[first], length)
+
+
+def _add_to_columns(gram: Matrix, ranges: RangesByRow, threads: int) -> None:
+    """Add ranges, which say `row` of columns, to the columns of the upper triangle."""
+    blocks = -(-len(gram) // BLOCK)
+    over_ranges(partial(_add_blocks, ranges, gram), blocks, threads, pieces_a_thread=64)
+
+
+def _signature(gram: Matrix, keys: NDArray[np.uint64], threads: int) -> np.uint64:
+    """h^T G h of the whole symmetric matrix, modulo 2^64."""
+    signatures = np.zeros(len(gram), np.uint64)
+    over_ranges(partial(_sign, gram, keys, signatures), len(gram), threads, pieces_a_thread=64)
+    return signatures.sum()
 
 
 @compiled
@@ -261,49 +295,119 @@ def _compare_rows(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _differ(changed, new, old, column_of, fill, places, columns, sign):  # type: ignore[no-untyped-def]
-    """Walk along old and new rows together: count the columns that came or went, or fill them in."""
-    n_old, beyond = len(column_of), np.int64(1 << 32)
-    for one in range(len(places)):
-        at, end, before, old_end = changed.begin[one], changed.end[one], changed.old_begin[one], changed.old_end[one]
-        while at < end or before < old_end:
-            old_column = beyond
-            if before < old_end:
-                old_column = np.int64(column_of[old[before]]) if old[before] < n_old else np.int64(-1)
-                if old_column < 0:  # an item that is gone from the matrix
-                    before += 1
-                    continue
-            column = np.int64(new[at]) if at < end else beyond
-            if column != old_column:
-                if fill:
-                    columns[places[one]], sign[places[one]] = min(column, old_column), 1 if column < old_column else -1
-                places[one] += 1
-            at += column <= old_column
-            before += old_column <= column
+def _count_parts(changed, new, old, column_of, parts):  # type: ignore[no-untyped-def]
+    for one in range(len(parts)):
+        at, end = changed.begin[one], changed.end[one]
+        if changed.weight[one] != changed.old_weight[one]:
+            parts[one, 0] = end - at
+        before, old_end = changed.old_begin[one], changed.old_end[one]
+        while before < old_end:
+            column = _column_now(old[before], column_of)
+            while at < end and new[at] < column:
+                parts[one, 2] += 1
+                at += 1
+            same = at < end and new[at] == column
+            parts[one, 1] += same
+            parts[one, 3] += column >= 0 and not same
+            at += same
+            before += 1
+        if changed.old_weight[one]:
+            parts[one, 2] += end - at
+        if not parts[one, 2] + parts[one, 3]:
+            parts[one, 1] = 0
 
 
 @compiled
-def _update_rows(  # type: ignore[no-untyped-def]
-    fill, check, packed, moved, pairs, gram, keys, signatures, start, stop
-):
-    """Rows of the matrix: take over the old ones if `fill`, add the pairs, sum the signature if `check`."""
-    sums, n_old = np.empty(len(gram), pairs.factor.dtype), len(moved.run_of)
+def _column_now(column, column_of):  # type: ignore[no-untyped-def]
+    """-1 for one that is gone from the matrix; not below the length only if the old rows are damaged."""
+    return np.int64(column_of[column]) if column < np.uint32(len(column_of)) else np.int64(-1)
+
+
+@compiled
+def _fill_parts(changed, parts, new, old, column_of, to_rows, to_columns):  # type: ignore[no-untyped-def]
+    """Lay out each user's parts one after the other, each ascending, and say which ranges of them go where."""
+    columns, begin, n_rows, n_columns = to_rows.columns, 0, 0, 0
+    for one in range(len(parts)):
+        weight, gain = changed.old_weight[one], changed.weight[one] - changed.old_weight[one]
+        kept = begin + parts[one, 0]
+        added = kept + parts[one, 1]
+        removed = added + parts[one, 2]
+        kept_end, added_end, stop = added, removed, removed + parts[one, 3]
+        for place in range(parts[one, 0]):
+            columns[begin + place] = new[changed.begin[one] + place]
+            _put(to_rows, n_rows, columns[begin + place], begin + place, kept, gain)
+            n_rows += 1
+        first_kept, at, end = kept, changed.begin[one], changed.end[one]
+        before, old_end = changed.old_begin[one], changed.old_end[one]
+        while kept < kept_end or added < added_end or removed < stop:
+            column = _column_now(old[before], column_of) if before < old_end else np.int64(1 << 32)
+            if at < end and new[at] < column:
+                columns[added] = new[at]
+                _put(to_rows, n_rows, new[at], added, added_end, weight)
+                _put(to_rows, n_rows + 1, new[at], kept, kept_end, weight)
+                _put(to_columns, n_columns, new[at], first_kept, kept, weight)
+                added, n_rows, n_columns, at = added + 1, n_rows + 2, n_columns + 1, at + 1
+            elif at < end and new[at] == column:
+                columns[kept] = new[at]
+                kept, at, before = kept + 1, at + 1, before + 1
+            else:
+                if column >= 0:
+                    columns[removed] = column
+                    _put(to_rows, n_rows, column, removed, stop, -weight)
+                    _put(to_rows, n_rows + 1, column, kept, kept_end, -weight)
+                    _put(to_columns, n_columns, column, first_kept, kept, -weight)
+                    removed, n_rows, n_columns = removed + 1, n_rows + 2, n_columns + 1
+                before += 1
+        begin = stop
+
+
+@compiled
+def _put(ranges, place, row, begin, end, factor):  # type: ignore[no-untyped-def]
+    ranges.row[place], ranges.begin[place], ranges.end[place], ranges.factor[place] = row, begin, end, factor
+
+
+@compiled
+def _move(packed, runs, gram, start, stop):  # type: ignore[no-untyped-def]
+    n_old = len(runs.run_of)
     for row in range(start, stop):
-        values, old_row = gram[row], moved.old_row[row]
-        if fill and old_row >= 0:
-            # Old column c of this row stands at old_row x n_old - (0 + 1 + ... + old_row) + c.
-            base = old_row * n_old - old_row * (old_row + 1) // 2
-            for run in range(moved.run_of[old_row], len(moved.then)):
-                then = max(moved.then[run], old_row)
-                length = moved.then[run] + moved.length[run] - then
-                now = moved.now[run] + then - moved.then[run]
-                source, target = packed[base + then : base + then + length], values[now : now + length]
-                for place in range(length):
-                    target[place] = source[place]
-        add_row(row, pairs, values, sums)
-        if check:
-            from_diagonal, its_keys, key = values[row:], keys[row:], np.uint64(0)
-            for place in range(len(from_diagonal)):
-                key += np.uint64(np.int64(from_diagonal[place])) * its_keys[place]
-            diagonal = np.uint64(np.int64(values[row])) * keys[row]
-            signatures[row] = (np.uint64(2) * key - diagonal) * keys[row]
+        old_row = runs.old_row[row]
+        if old_row < 0:
+            continue
+        # Column c of an old row stands at old_row x n_old - (0 + 1 + ... + old_row) + c.
+        values, base = gram[row], old_row * n_old - old_row * (old_row + 1) // 2
+        for run in range(runs.run_of[old_row], len(runs.then)):
+            then = max(runs.then[run], old_row)
+            length = runs.then[run] + runs.length[run] - then
+            now = runs.now[run] + then - runs.then[run]
+            source, target = packed[base + then : base + then + length], values[now : now + length]
+            for place in range(length):
+                target[place] = source[place]
+
+
+@compiled
+def _add_blocks(ranges, gram, start, stop):  # type: ignore[no-untyped-def]
+    """Sum a block of columns, then add it to the matrix row by row."""
+    sums = np.zeros((len(gram), BLOCK), ranges.factor.dtype)
+    for block in range(start, stop):
+        first, last = block * BLOCK, min((block + 1) * BLOCK, len(gram))
+        if ranges.first[first] == ranges.first[last]:
+            continue
+        for column in range(first, last):
+            its_sums = sums[:, column - first]
+            add_to_sums(column, ranges, its_sums)
+        for row in range(last):
+            values, its_sums = gram[row, first:last], sums[row]
+            for place in range(len(values)):
+                its_sums[place] += np.int64(values[place])  # as it ends: the unsigned type wraps around
+                values[place] = its_sums[place]
+        sums[:] = 0
+
+
+@compiled
+def _sign(gram, keys, signatures, start, stop):  # type: ignore[no-untyped-def]
+    for row in range(start, stop):
+        values, its_keys, key = gram[row, row:], keys[row:], np.uint64(0)
+        for place in range(len(values)):
+            key += np.uint64(np.int64(values[place])) * its_keys[place]
+        diagonal = np.uint64(np.int64(values[0])) * keys[row]
+        signatures[row] = (np.uint64(2) * key - diagonal) * keys[row]
