@@ -88,6 +88,7 @@ def test_something_is_always_left_to_train_on(seed):
     one = csr_matrix(([4.0], ([0], [0])), shape=(1, 1), dtype=np.float32)
     with strata_of(one, 0.99, seed, 100, None) as (strata, watched):
         assert (len(strata), len(watched)) == (1, 0)
+        assert [triple for block in strata.blocks() for triple in triples(block)] == [(0, 0, 4.0)]
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 0.9))
