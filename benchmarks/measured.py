@@ -20,7 +20,7 @@ class Measured:
 
     Attributes:
         seconds: wall time.
-        cpu_seconds: of all its processes that were waited for; hardly depends on what else the machine does.
+        cpu_seconds: of all its processes; hardly depends on what else the machine does.
         peak_mib: highest sum over the process tree of resident memory, pages shared between processes counted once a
             process, so rather too much than too little.
         own_peak_mib: the same without the children.
@@ -62,12 +62,15 @@ def measure(command: Sequence[str], env: Mapping[str, str]) -> Measured:
         started, before = time.monotonic(), _children_cpu()
         process = psutil.Popen(list(command), env=dict(env), stdout=out, stderr=err)
         peak = own = private = 0
+        used: dict[
+            int, float
+        ] = {}  # CPU seconds of each process when last seen: not all are waited for by their parent
         while process.poll() is None:
-            now = _memory(process)
+            now = _memory(process, used)
             peak, own = max(peak, sum(each.rss for each in now)), max(own, now[0].rss if now else 0)
             private = max(private, sum(each.rss - each.shared for each in now))
             time.sleep(SAMPLE_S)
-        seconds, cpu = time.monotonic() - started, _children_cpu() - before
+        seconds, cpu = time.monotonic() - started, max(_children_cpu() - before, sum(used.values()))
         out.seek(0)
         err.seek(0)
         if process.returncode:
@@ -80,8 +83,13 @@ def _children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _memory(process: psutil.Popen) -> list[Any]:
+def _memory(process: psutil.Popen, used: dict[int, float]) -> list[Any]:
+    """Memory of the process and its children, whose CPU seconds so far are noted."""
+    found = []
     try:
-        return [each.memory_info() for each in [process, *process.children(recursive=True)]]
+        for each in [process, *process.children(recursive=True)]:
+            found.append(each.memory_info())
+            used[each.pid] = sum(each.cpu_times()[:2])  # user and system
     except psutil.NoSuchProcess:  # one that ended while it was asked; the next sample sees the others
         return []
+    return found

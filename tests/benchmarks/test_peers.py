@@ -171,6 +171,15 @@ def test_what_a_command_took_counts_its_children():
     assert taken.cpu_seconds > 0
 
 
+def test_cpu_time_of_a_child_that_nobody_waits_for_counts():
+    busy = "import time; [0 for _ in iter(lambda: time.process_time() > 0.5, True)]"
+    code = (
+        f"import os, subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', {busy!r}]); time.sleep(0.1); "
+    )
+    code += "import pathlib\nwhile pathlib.Path(f'/proc/{p.pid}/stat').read_text().split()[2] != 'Z': time.sleep(0.05)\nos._exit(0)"
+    assert measure([sys.executable, "-c", code], {}).cpu_seconds > 0.4
+
+
 def test_a_command_that_fails_says_what_it_said():
     with pytest.raises(RuntimeError, match="no memory"):
         measure([sys.executable, "-c", "import sys; sys.exit('no memory')"], {})
