@@ -4,7 +4,7 @@ user_ids.parquet item_ids.parquet   the id map          items.parquet       titl
 indptr.npy                          (n_users + 1,) where each user's ratings begin; some may have none
 item_index.npy rating.npy timestamp.npy                 valid ratings by (user_index, item_index)
 held_out.npy                        True where a rating is held out
-seen_indptr.npy seen_item_index.npy pairs of refused rows likewise, never to be recommended
+seen_indptr.npy seen_item_index.npy pairs of refused rows that have no rating, likewise, never to be recommended
 served.npy                          True where a user gets a list
 split/ all/                         the training set without, and with, the hold-out
 quarantine.parquet prepared.json
@@ -154,11 +154,7 @@ class Prepared:
             indptr, item = np.concatenate(([0], np.cumsum(learned)))[indptr - indptr[0]], item[learned]
         shape = (len(shard), self.counts.items)
         rated, refused = _ones(indptr, item, shape), _ones(*self._pairs("seen_", shard), shape)
-        if not refused.nnz:
-            return rated
-        seen = rated + refused
-        seen.data[:] = 1
-        return seen
+        return rated + refused if refused.nnz else rated  # no pair stands in both
 
     def _pairs(self, prefix: str, shard: Shard) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         indptr = self.array(f"{prefix}indptr", shard.start, shard.stop + 1)

@@ -159,6 +159,8 @@ def test_users_with_few_ratings_are_served_but_not_learned_from(tmp_path, rating
     assert prepared.training_set("all").trained.tolist() == [False, True, False, False]
     assert counts.users_kept == 1
     assert counts.ratings_kept == 3
+    preferences = prepared.training_set("all").preferences.data
+    assert (counts.preference_min, counts.preference_max) == (preferences.min(), preferences.max())
     assert served_users(prepared).tolist() == [0, 1, 2, 3]
 
 
@@ -199,6 +201,8 @@ def test_a_training_set_is_read_as_it_was_written(make_ratings, triples, top_ite
                     assert_array_equal(getattr(getattr(read, name), array), getattr(getattr(built, name), array))
             assert read.preferences.nnz == read.ratings.nnz
         assert counts.ratings_kept == prepared.training_set("all").ratings.nnz
+        preferences = prepared.training_set("all").preferences.data
+        assert (counts.preference_min, counts.preference_max) == (preferences.min(), preferences.max())
         assert counts.held_out == int(held_out.sum()) == len(triples) - len(pairs_of(prepared.seen("split")))
 
 

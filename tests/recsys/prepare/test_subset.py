@@ -19,7 +19,9 @@ def test_users_items_and_refused_pairs_go_with_their_last_rating(tmp_path, write
     away = [row for row in table if row[0] == 40 or row[1] == 2]
     ratings = make_ratings(table, timestamps=range(len(table)), seen=[(40, 1), (20, 3), (30, 2), (10, 3)])
     prepared = write_folder(tmp_path, ratings, make_ratings(away, timestamps=range(len(away))))
-    rest = beside_holdout(prepared).collect()
+    stream = beside_holdout(prepared)
+    assert (stream.seen_user_index.tolist(), stream.seen_item_index.tolist()) == ([0], [1])
+    rest = stream.collect()
     assert rest.user_ids.equals(pa.array([10, 20, 30]))
     assert rest.item_ids.equals(pa.array([1, 3]))
     assert triples_of(rest) == [row for row in table if row not in away]

@@ -280,7 +280,7 @@ def test_item_sums_are_exact_for_stars_and_the_same_for_any_cut(tmp_path, write_
     rng = np.random.default_rng(1)
     rows = [(int(u), int(i), float(np.float32(rng.choice([0.1, 1e7, 3.3]))), None) for u in range(80) for i in range(3)]
     sums = []
-    for name, share in (("one", 4), ("many", 1 << 50)):
+    for name, share in (("one", 4), ("a fifth", 447_392)):  # of 4,096 MiB: 9,600 bytes, 60 of 240 rows
         (tmp_path / name).mkdir()
         with mock.patch.object(write, "MEMORY_SHARE", share):
             prepared = write_folder(tmp_path / name, Input(rows, []).stream())
@@ -290,3 +290,14 @@ def test_item_sums_are_exact_for_stars_and_the_same_for_any_cut(tmp_path, write_
     for _, item, rating, _ in rows:
         total[item] += float(np.float32(rating))
     assert_array_equal(sums[0], total)
+
+
+def test_random_is_scikit_learns_split_of_the_ratings_that_stand(tmp_path, write_folder):
+    """Every third row is replaced by a later one: the draw is of the others, in the order of the input."""
+    rng = np.random.default_rng(2)
+    pairs = [(int(pair) // 20, int(pair) % 20) for pair in rng.permutation(200)]
+    rows = [(*pair, 3.0, None) for pair in pairs[::3]] + [(*pair, 4.0, None) for pair in pairs]
+    ratings, _ = told(write_folder(tmp_path, Input(rows, []).stream([50, 90]), split="random", seed=3))
+    assert {pair for pair, value in ratings.items() if value[2]} == {
+        pair for pair, away in zip(pairs, random_split(200, 0.2, 3), strict=True) if away
+    }

@@ -64,8 +64,14 @@ def test_ids_are_numbered_the_same_however_many_wait(lists, most, first):
             assert [expected[at] for at in position[numbers.of_block(block)]] == each
 
 
-@given(rows=st.lists(st.tuples(st.integers(2, 5), st.integers(0, 4), st.integers(0, 2)), max_size=40), data=st.data())
-@settings(max_examples=80, deadline=None)
+def test_a_given_hold_outs_row_stands_before_a_later_own_one():
+    user, item, time = np.array([0, 0, 0], np.int32), np.array([1, 1, 1], np.int32), np.array([9, 5, 4])
+    kept, repeated = latest(by_pair(user, item, 0, 1, 2), user, item, time, 1)
+    assert (kept.tolist(), repeated) == ([1], 0)
+
+
+@given(rows=st.lists(st.tuples(st.integers(2, 3), st.integers(0, 2), st.integers(0, 3)), max_size=40), data=st.data())
+@settings(max_examples=300, deadline=None)
 def test_of_a_pairs_rows_the_latest_stands_and_a_given_hold_outs_before_all(rows, data):
     user, item, time = (np.array([row[at] for row in rows], kind) for at, kind in ((0, "i4"), (1, "i4"), (2, "i8")))
     own, timed = data.draw(st.integers(0, len(rows))), data.draw(st.booleans())
