@@ -110,6 +110,11 @@ class Store:
         """Where a run keeps what it needs only until it is published."""
         return self.root / "work" / f"run_id={run_id}"
 
+    @property
+    def incremental(self) -> Path:
+        """What a night leaves to the next, so that it takes less time."""
+        return self.root / "incremental"
+
     def runs(self) -> list[Path]:
         """Folders of all runs, complete or not, by (run_date, run_id)."""
         return sorted(self.root.glob("runs/run_date=*/run_id=*"))
@@ -223,10 +228,10 @@ def sealed_stage(folder: Path, record: Path) -> Iterator[Path | None]:
     sync_folder(folder.parent)
 
 
-def write_record(path: Path, seconds: float) -> None:
-    """Record what a stage took: wall seconds, and the peak memory of this process so far."""
+def write_record(path: Path, seconds: float, **more: Any) -> None:
+    """Record what a stage took: wall seconds, and the peak memory of this process so far; and what else there is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}))
+    write_whole(path, json.dumps({"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib(), **more}))
 
 
 def write_whole(path: Path, text: str) -> None:
