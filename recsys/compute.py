@@ -20,6 +20,7 @@ import scipy.linalg.cython_blas  # noqa: F401  # compiled functions call SciPy's
 from threadpoolctl import threadpool_limits
 
 from recsys.config import ComputeConfig
+from recsys.errors import UsageError
 
 MIB = 1 << 20
 Task = TypeVar("Task")
@@ -31,6 +32,20 @@ Thing = TypeVar("Thing")
 def thread_count(config: ComputeConfig) -> int:
     """Threads to use: as declared, or one a core this process may run on."""
     return config.threads or len(os.sched_getaffinity(0))
+
+
+def check_budget(need_mib: float, config: ComputeConfig, what: str, *, found: str, todo: str) -> None:
+    """Refuse before the work starts what would not fit the declared budget.
+
+    Args:
+        what, found, todo: as in `RecsysError`.
+
+    Raises:
+        UsageError: more is needed.
+    """
+    if need_mib > config.memory_mib:
+        expected = f"at most {config.memory_mib:,} MiB (compute.memory_mib)"
+        raise UsageError(what, expected=expected, found=found, todo=todo)
 
 
 @contextmanager

@@ -147,6 +147,11 @@ class TrainConfig(Section):
     ranker: str = Field("weighted_edlae", description="the model that orders the lists; the best of them, in seconds")
     rater: str = Field("biased_mf", description="the model that predicts ratings")
     refit: bool = Field(True, description="fit again on all ratings, the hold-out included, before scoring")
+    incremental: bool = Field(
+        False,
+        description="keep edlae's counts of common users for the next night, which adds what is new: the same tables "
+        "sooner, for two files of 2 bytes x items^2 in the store",
+    )
 
 
 class EvaluateConfig(Section):

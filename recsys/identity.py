@@ -26,6 +26,7 @@ def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
     for place in ("ratings", "items"):
         values["input"].pop(place)  # a path is where, the fingerprint is what
     values["prepare"].pop("test_ratings")
+    values["train"].pop("incremental")  # another way to the same tables
     values["prepare"]["top_items"] = top_items
     names = (config.train.ranker, config.train.rater)
     values["models"] = {name: settings_of(name, config.models.get(name, {})).model_dump(mode="json") for name in names}

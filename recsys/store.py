@@ -111,6 +111,11 @@ class Store:
         """Where a run keeps what it needs only until it is published."""
         return self.root / "work" / f"run_id={run_id}"
 
+    @property
+    def incremental(self) -> Path:
+        """What a night leaves to the next, so that it takes less time."""
+        return self.root / "incremental"
+
     def runs(self) -> list[Path]:
         """Folders of all runs, complete or not, by (run_date, run_id)."""
         return sorted(self.root.glob("runs/run_date=*/run_id=*"))

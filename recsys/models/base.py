@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
+from recsys.models.kept_gram import KeptGram
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.selection import NOTHING
 
@@ -79,11 +80,13 @@ class FitContext:
         seed: of every random number of the fit.
         compute: threads and memory.
         checkpoints: a folder of this fit's own; what it keeps there lets a killed fit go on. None keeps nothing.
+        kept_gram: where a model that counts common users finds the counts of the night before; None counts anew.
     """
 
     seed: int
     compute: ComputeConfig
     checkpoints: Path | None = None
+    kept_gram: KeptGram | None = None
 
 
 class Model(ABC):

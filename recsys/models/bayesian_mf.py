@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, one_blas_thread, thread_count
+from recsys.compute import MIB, check_budget, one_blas_thread, thread_count
 from recsys.config import ComputeConfig, Section
 from recsys.errors import UsageError
 from recsys.models.base import Embeddings, FitContext, Rater, load_arrays, predicted_pairs, save_arrays
@@ -148,13 +148,13 @@ def check_memory(ratings: csr_matrix, settings: BayesianMFSettings, compute: Com
         3 * (settings.features + 64) + 3 * (2 * settings.rank + settings.embedding_size) + 4 * settings.embedding_size
     )
     need = (8 * numbers * sum(ratings.shape) + 64 * ratings.nnz) / MIB
-    if need > compute.memory_mib:
-        raise UsageError(
-            "The Bayesian factorisation does not fit the memory budget.",
-            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
-            found=f"{need:,.0f} MiB: {ratings.shape[0]:,} users, {ratings.shape[1]:,} items, {ratings.nnz:,} ratings",
-            todo="raise compute.memory_mib, or lower models.bayesian_mf.features and rank",
-        )
+    check_budget(
+        need,
+        compute,
+        "The Bayesian factorisation does not fit the memory budget.",
+        found=f"{need:,.0f} MiB: {ratings.shape[0]:,} users, {ratings.shape[1]:,} items, {ratings.nnz:,} ratings",
+        todo="raise compute.memory_mib, or lower models.bayesian_mf.features and rank",
+    )
 
 
 def _without_empty(ratings: csr_matrix, users: NDArray[np.bool_], columns: NDArray[np.bool_]) -> csr_matrix:

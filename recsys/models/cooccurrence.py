@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +82,10 @@ class WeightedRows:
         return largest
 
     def shards(self, ratings: int) -> Iterator[tuple[int, int]]:
-        """Consecutive ranges of users with about as many ratings."""
-        targets = np.arange(0, int(self.indptr[-1]), ratings)
-        edges = np.unique(np.append(np.searchsorted(self.indptr, targets, side="right") - 1, len(self.weight)))
-        yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        """Consecutive ranges of all users with about as many ratings each."""
+        targets = np.arange(ratings, int(self.indptr[-1]), ratings)
+        inner = np.searchsorted(self.indptr, targets, side="right") - 1
+        yield from pairwise(np.unique(np.concatenate(([0], inner, [len(self.weight)]))).tolist())
 
 
 def user_weights(ratings: NDArray[np.integer], power: float) -> Whole:

@@ -25,7 +25,7 @@ from pydantic import Field
 from scipy.linalg import cholesky, lapack, solve_triangular
 from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, one_blas_thread, over_tiles, thread_count
+from recsys.compute import MIB, check_budget, one_blas_thread, over_tiles, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
 from recsys.errors import UsageError
 from recsys.models.base import FitContext, TopN, load_arrays, save_arrays
@@ -108,7 +108,7 @@ class Edlae(LinearRanker):
             if few_users:
                 weights = weights_by_users(weighted(rows), penalty, threads)
             else:
-                weights = weights_by_items(upper_gram(rows, threads), penalty, threads)
+                weights = weights_by_items(_gram(training_set, rows, settings, context), penalty, threads)
         weights *= item_scale(count, settings.item_power)
         return cls(training_set.items, weights)
 
@@ -143,13 +143,20 @@ def check_memory(n_columns: int, compute: ComputeConfig, *, users: int | None = 
     """
     copies = COPIES if users is None else 0.5 + 2 * users / n_columns
     need = 8 * n_columns**2 * copies / MIB
-    if need > compute.memory_mib:
-        raise UsageError(
-            f"edlae needs {need:,.0f} MiB for {n_columns:,} items (8 bytes x items^2 x {copies:.2f} copies).",
-            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
-            found=f"{n_columns:,} items",
-            todo=f"keep at most {largest_catalogue(compute):,} items (--top-items), or raise --set compute.memory_mib",
-        )
+    check_budget(
+        need,
+        compute,
+        f"edlae needs {need:,.0f} MiB for {n_columns:,} items (8 bytes x items^2 x {copies:.2f} copies).",
+        found=f"{n_columns:,} items",
+        todo=f"keep at most {largest_catalogue(compute):,} items (--top-items), or raise --set compute.memory_mib",
+    )
+
+
+def _gram(training_set: TrainingSet, rows: WeightedRows, settings: EdlaeSettings, context: FitContext) -> Matrix:
+    threads = thread_count(context.compute)
+    if context.kept_gram is None:
+        return upper_gram(rows, threads)
+    return context.kept_gram.gram(training_set, rows, settings.user_power, threads)
 
 
 def penalties(settings: EdlaeSettings, count: Whole, weighted_count: Whole) -> Vector:

@@ -68,11 +68,10 @@ class Updated:
     changed: int
 
 
-def pack(gram: Matrix, largest: int, threads: int) -> Packed:
-    """The upper triangle of whole numbers, row after row, in the smaller type that holds them."""
-    packed = np.empty(packed_size(len(gram)), sum_type(largest))
-    over_ranges(lambda start, stop: _pack(start, stop, gram, packed), len(gram), threads, pieces_a_thread=64)
-    return packed
+def packed_rows(gram: Matrix, start: int, stop: int, largest: int) -> Packed:
+    """Rows `start` ... `stop` - 1 of the upper triangle, one after the other, in the smaller type that holds them."""
+    rows = range(start, min(stop, len(gram)))
+    return np.concatenate([gram[row, row:].astype(sum_type(largest)) for row in rows])
 
 
 def packed_size(n: int) -> int:
@@ -155,7 +154,8 @@ def _check_shape(old: OldGram) -> None:
     """What compiled loops rely on."""
     indptr, columns = old.rows.indptr, old.rows.columns
     whole = indptr[0] == 0 and indptr[-1] == len(columns) and (np.diff(indptr) >= 0).all()
-    if not whole or len(old.packed) != packed_size(old.rows.n_columns):
+    known = len(old.rows.weight) == len(indptr) - 1 and int(old.user_of.max(initial=0)) < len(indptr) - 1
+    if not whole or not known or len(old.packed) != packed_size(old.rows.n_columns):
         raise Unusable("it or the ratings that it was made of are damaged")
 
 
@@ -259,16 +259,6 @@ def _signature(gram: Matrix, keys: NDArray[np.uint64], threads: int) -> np.uint6
     signatures = np.zeros(len(gram), np.uint64)
     over_ranges(partial(_sign, gram, keys, signatures), len(gram), threads, pieces_a_thread=64)
     return signatures.sum()
-
-
-@compiled
-def _pack(start, stop, gram, packed):  # type: ignore[no-untyped-def]
-    n = len(gram)
-    for row in range(start, stop):
-        begin = row * n - row * (row - 1) // 2
-        values, its_own = gram[row, row:], packed[begin : begin + n - row]
-        for place in range(len(values)):
-            its_own[place] = np.int64(values[place])
 
 
 @compiled

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, compiled, one_blas_thread, over_ranges, thread_count
+from recsys.compute import MIB, check_budget, compiled, one_blas_thread, over_ranges, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
-from recsys.errors import UsageError
 from recsys.models.base import Embeddings, FitContext, Histories, Ranker, TopN, load_arrays, save_arrays
 from recsys.prepare.training_set import TrainingSet
 from recsys.score.cosine import nearest_by_cosine
@@ -160,13 +159,13 @@ class Ials(Ranker):
 def check_memory(shape: tuple[int, int], size: int, compute: ComputeConfig) -> None:
     """Refuse before the work starts what would not fit the declared budget: float64 factors and their float32 copy."""
     need = 12 * sum(shape) * size / MIB
-    if need > compute.memory_mib:
-        raise UsageError(
-            f"ials needs {need:,.0f} MiB: 12 bytes x {size} factors x {sum(shape):,} users and items.",
-            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
-            found=f"{shape[0]:,} users, {shape[1]:,} items",
-            todo="lower models.ials.embedding_size, keep fewer items (--top-items), or raise --set compute.memory_mib",
-        )
+    check_budget(
+        need,
+        compute,
+        f"ials needs {need:,.0f} MiB: 12 bytes x {size} factors x {sum(shape):,} users and items.",
+        found=f"{shape[0]:,} users, {shape[1]:,} items",
+        todo="lower models.ials.embedding_size, keep fewer items (--top-items), or raise --set compute.memory_mib",
+    )
 
 
 @dataclass(frozen=True)

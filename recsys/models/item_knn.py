@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, compiled, over_ranges, thread_count
+from recsys.compute import MIB, check_budget, compiled, over_ranges, thread_count
 from recsys.config import ComputeConfig, Section, Tunable
-from recsys.errors import UsageError
 from recsys.models.base import FitContext, TopN, load_arrays, save_arrays
 from recsys.models.linear import LinearRanker
 from recsys.prepare.training_set import TrainingSet
@@ -115,13 +114,13 @@ class ItemKnn(LinearRanker):
 def check_memory(n_columns: int, neighbours: int, compute: ComputeConfig) -> None:
     """Refuse before the work starts what would not fit: dense float32 weights, and a column and a value a neighbour."""
     need = (4 * n_columns**2 + 8 * n_columns * min(neighbours, n_columns)) / MIB
-    if need > compute.memory_mib:
-        raise UsageError(
-            f"item_knn needs {need:,.0f} MiB for {n_columns:,} items (4 bytes x items^2 + 8 x items x neighbours).",
-            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
-            found=f"{n_columns:,} items",
-            todo="keep fewer items (--top-items), or raise --set compute.memory_mib",
-        )
+    check_budget(
+        need,
+        compute,
+        f"item_knn needs {need:,.0f} MiB for {n_columns:,} items (4 bytes x items^2 + 8 x items x neighbours).",
+        found=f"{n_columns:,} items",
+        todo="keep fewer items (--top-items), or raise --set compute.memory_mib",
+    )
 
 
 def nearest_items(

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from recsys.compute import MIB, one_blas_thread, thread_count
+from recsys.compute import MIB, check_budget, one_blas_thread, thread_count
 from recsys.config import ComputeConfig, Section
-from recsys.errors import UsageError
 from recsys.models.base import (
     Embeddings,
     FitContext,
@@ -274,11 +273,11 @@ class MaskedAutoencoder(Ranker, Rater):
 def check_memory(training_set: TrainingSet, compute: ComputeConfig) -> None:
     """Refuse before the work starts what would not fit: dense rows of all users, 4 bytes each for value and role."""
     need = 8 * training_set.n_users * len(training_set.items) / MIB
-    if need > compute.memory_mib:
-        raise UsageError(
-            f"masked_autoencoder needs {need:,.0f} MiB for {training_set.n_users:,} users x "
-            f"{len(training_set.items):,} items.",
-            expected=f"at most {compute.memory_mib:,} MiB (compute.memory_mib)",
-            found=f"{need:,.0f} MiB",
-            todo="keep fewer items (--top-items), or raise --set compute.memory_mib",
-        )
+    check_budget(
+        need,
+        compute,
+        f"masked_autoencoder needs {need:,.0f} MiB for {training_set.n_users:,} users x "
+        f"{len(training_set.items):,} items.",
+        found=f"{need:,.0f} MiB",
+        todo="keep fewer items (--top-items), or raise --set compute.memory_mib",
+    )

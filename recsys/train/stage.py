@@ -10,7 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from recsys.models.base import FitContext, Model, Ranker, Rater, read_record
+from recsys.models.kept_gram import KeptGram
 from recsys.models.registry import Role, model_of, settings_of
+from recsys.prepare.prepared import Part
 from recsys.run import Run
 from recsys.store import sealed_stage
 
@@ -33,7 +35,7 @@ def fit(run: Run, role: Role) -> Fitted:
         if folder is not None:
             settings = settings_of(fitted.name, run.config.models.get(fitted.name, {}))
             model = model_class(fitted).fit(
-                run.prepared.training_set("split"), settings, _context(run, f"train_{role}")
+                run.prepared.training_set("split"), settings, _context(run, f"train_{role}", "split")
             )
             _save(model, folder, run)
     log.info("train: %s %s is fitted on the training part", role, fitted.name)
@@ -47,7 +49,7 @@ def refit(run: Run, role: Role) -> Fitted:
         if folder is not None and run.config.train.refit:
             settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
             found = read_record(judged.folder)["found"]
-            context = _context(run, f"refit_{role}")
+            context = _context(run, f"refit_{role}", "all")
             model = model_class(judged).fit(run.prepared.training_set("all"), settings, context, found)
             _save(model, folder, run)
         elif folder is not None:
@@ -95,9 +97,15 @@ def _loaded(fitted: Fitted, id_map_sha256: str) -> Model:
     return model_class(fitted).load(fitted.folder, id_map_sha256)
 
 
-def _context(run: Run, stage: str) -> FitContext:
+def _context(run: Run, stage: str, part: Part) -> FitContext:
     """With a folder outside of the stage's own, which a restart empties: there a long training keeps its state."""
-    return FitContext(run.config.seed, run.config.compute, run.work / "checkpoints" / stage)
+    kept = KeptGram(run.store, run.prepared.folder, part, run.record(f"{stage}_gram"))
+    return FitContext(
+        run.config.seed,
+        run.config.compute,
+        run.work / "checkpoints" / stage,
+        kept if run.config.train.incremental else None,
+    )
 
 
 def _save(model: Model, folder: Path, run: Run) -> None:

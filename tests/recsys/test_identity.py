@@ -39,7 +39,7 @@ def test_a_run_id_is_16_hex_digits_and_the_same_every_time():
     [
         "store=/elsewhere", "compute.threads=3", "compute.memory_mib=8192", "download.mirror=/mirror",
         "download.attempts=9", "download.read_timeout_s=1.5", "engine=local", "run_date=1999-01-01",
-        "models.popular={}", "prepare.test_ratings=/moved/test.csv",
+        "models.popular={}", "prepare.test_ratings=/moved/test.csv", "train.incremental=true",
     ],
 )  # fmt: skip
 def test_where_and_how_it_runs_is_no_part_of_it(assignment):
