@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +66,7 @@ class KeptGram:
             power: what the rows' weights were made with.
         """
         started = time.monotonic()
+        way: dict[str, Any]
         try:
             updated = updated_gram(self._before(training_set, power), rows, threads)
             gram, way = updated.gram, {"way": "incremental", "rows_changed": updated.changed}

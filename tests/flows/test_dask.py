@@ -29,14 +29,13 @@ main()
 # A worker that takes its time over a shard, so that it can be caught at it.
 SLOW = """
 import time
+import recsys.parquet
 import recsys.score.stage as stage
-
-write = stage.write_batches
 
 
 def write_slowly(*given):
     time.sleep(0.5)
-    write(*given)
+    recsys.parquet.write_batches(*given)
 
 
 stage.write_batches = write_slowly
