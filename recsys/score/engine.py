@@ -28,13 +28,12 @@ from recsys.errors import UsageError
 from recsys.score.formula import EXACT_ITEMS, Floats, Formula, score_row
 from recsys.score.lanes import LANES, WIDTH
 from recsys.score.selection import empty_lists, select
-from recsys.score.tiles import SPARE, TINY, Rough, block_top_n
+from recsys.score.tiles import CANDIDATE_BYTES, SPARE, TINY, Rough, block_top_n, even_edges
 
 # Float32 vectors of a block of users: they are read again for each 64 items (16 KB at 64 factors, in the first-level
 # cache meanwhile), so they and their candidates should stay in a second-level cache, 512 KB or more on today's cores.
 BLOCK_BYTES = 128 << 10
 TILE_ITEMS = 512  # items between two looks at who can be dropped
-CANDIDATE_BYTES = 16 << 20  # of candidates: fewer users a block where lists are very long
 SAMPLES = 3  # blocks timed of each way
 ROUNDING = 2.0**-24  # half the distance of two float32 around 1
 LARGEST = 1e37  # a sum of that size and ten such more are still float32 numbers
@@ -68,7 +67,7 @@ def top_n(
     if not n_users or not n or not len(rough.order):
         return columns, scores
     given_up = ~(rough.margin < LARGEST)
-    edges = _edges(n_users, _users_a_block(n, rough.users.shape[1]), threads)
+    edges = even_edges(n_users, _users_a_block(n, rough.users.shape[1]), threads)
     choice = _Choice(len(edges) - 1, prune, rough)
 
     def work(first: int, last: int) -> None:
@@ -117,13 +116,6 @@ class _Choice:
 
 def _users_a_block(n: int, size: int) -> int:
     return max(1, min(BLOCK_BYTES // (4 * size), CANDIDATE_BYTES // (8 * (2 * n + SPARE))))
-
-
-def _edges(n_users: int, largest: int, threads: int) -> list[int]:
-    """Blocks of about equal size, a multiple of `threads` in number where that is not too small a block."""
-    n_blocks = -(-n_users // largest)
-    n_blocks = min(n_users, -(-n_blocks // threads) * threads)
-    return [n_users * block // n_blocks for block in range(n_blocks + 1)]
 
 
 def _roughly(formula: Formula, allowed: NDArray[np.intp]) -> Rough:

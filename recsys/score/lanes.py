@@ -17,9 +17,11 @@ LANES = 64  # as many as bits in an answer, and scores of a user in a row of a k
 WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 ROWS = 6
 WIDTH, VECTOR = (64, 16) if WIDE else (16, 8)
+STRIPS = (16, 64)  # float64 sums that `sparse_kernels` hold at once: 64 are half of the registers of AVX-512
 
 INT32, INT64, FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
-NUMBERS = ir.VectorType(FLOAT, VECTOR)
+NUMBERS, HALF = ir.VectorType(FLOAT, VECTOR), ir.VectorType(FLOAT, VECTOR // 2)
+DOUBLES = ir.VectorType(ir.DoubleType(), VECTOR // 2)  # as many bytes as NUMBERS
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
@@ -34,10 +36,10 @@ def _everywhere(builder: Any, number: Any, kind: Any) -> Any:
     return builder.shuffle_vector(builder.insert_element(nothing, number, INT32(0)), nothing, first)
 
 
-def _vectors(builder: Any, pointer: Any, count: int) -> list[Any]:
+def _vectors(builder: Any, pointer: Any, count: int, kind: Any = NUMBERS) -> list[Any]:
     """Pointers to `count` vectors in a row."""
     return [
-        builder.bitcast(builder.gep(pointer, [INT64(place * VECTOR)]), NUMBERS.as_pointer()) for place in range(count)
+        builder.bitcast(builder.gep(pointer, [INT64(place * kind.count)]), kind.as_pointer()) for place in range(count)
     ]
 
 
@@ -125,6 +127,62 @@ def network_kernel(typing_context, users, user, items, item, size, out, at, weig
         return context.get_dummy_value()
 
     return types.void(users, types.intp, items, types.intp, types.intp, out, types.intp, weights), generate
+
+
+def _sparse_kernel(width: int) -> Any:
+    @intrinsic
+    def kernel(typing_context, rows, indices, values, first, last, out):  # type: ignore[no-untyped-def]
+        """out[i] = float32 of the sum over the entries e of values[e] rows[width indices[e] + i], for i below width.
+
+        The sums are float64, in the order of the entries; a product of two float32 is exact in it.
+
+        Args:
+            rows, values, out: flat float32.     indices: int32.     first, last: the entries.
+        """
+
+        def generate(context, builder, signature, given):  # type: ignore[no-untyped-def]
+            pointers = [_pointer(context, builder, signature.args[at], given[at], INT64(0)) for at in (0, 1, 2, 5)]
+            _sum_entries(builder, width, pointers, given[3], given[4])
+            return context.get_dummy_value()
+
+        return types.void(rows, indices, values, types.intp, types.intp, out), generate
+
+    return kernel
+
+
+def _sum_entries(builder: Any, width: int, pointers: list[Any], first: Any, last: Any) -> None:
+    """The loop of a sparse kernel, and its sums stored; all are 0 where there is no entry."""
+    rows, indices, values, out = pointers
+    kind = ir.FunctionType(DOUBLES, [DOUBLES] * 3)
+    fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{DOUBLES.count}f64")
+    count, zero = width // DOUBLES.count, ir.Constant(DOUBLES, [0.0] * DOUBLES.count)
+    before, loop = builder.block, builder.append_basic_block("entries")
+    after = builder.append_basic_block("stored")
+    builder.cbranch(builder.icmp_signed("<", first, last), loop, after)
+    builder.position_at_end(loop)
+    entry, sums = builder.phi(INT64), [builder.phi(DOUBLES) for _ in range(count)]
+    index = builder.sext(builder.load(builder.gep(indices, [entry])), INT64)
+    value = builder.fpext(builder.load(builder.gep(values, [entry])), ir.DoubleType())
+    factor, row = _everywhere(builder, value, DOUBLES), builder.gep(rows, [builder.mul(index, INT64(width))])
+    following, new = builder.add(entry, INT64(1)), []
+    for total, place in zip(sums, _vectors(builder, row, count, HALF), strict=True):
+        wide = builder.fpext(builder.load(place, align=4), DOUBLES)
+        new.append(builder.call(fused, [factor, wide, total]))
+        total.add_incoming(zero, before)
+        total.add_incoming(new[-1], loop)
+    entry.add_incoming(first, before)
+    entry.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
+    builder.position_at_end(after)
+    results = [builder.phi(DOUBLES) for _ in range(count)]  # before anything else: so LLVM wants it
+    for result, value in zip(results, new, strict=True):
+        result.add_incoming(zero, before)
+        result.add_incoming(value, loop)
+    for result, place in zip(results, _vectors(builder, out, count, HALF), strict=True):
+        builder.store(builder.fptrunc(result, HALF), place, align=4)
+
+
+narrow_sparse_kernel, wide_sparse_kernel = (_sparse_kernel(width) for width in STRIPS)
 
 
 @intrinsic

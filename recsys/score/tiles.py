@@ -14,10 +14,18 @@ from recsys.compute import compiled
 from recsys.score.formula import Floats, output, published
 from recsys.score.lanes import LANES, ROWS, WIDTH, at_least, lowest_bit, network_kernel, product_kernel
 
+CANDIDATE_BYTES = 16 << 20  # of candidates: fewer users a block where lists are very long
 SPARE = 16  # candidates a user beside 2 n, before the worst are thrown away
 INSERTED = 64  # a list up to that length is sorted by insertion: no memory is asked for, most moves are short
 TINY = float(np.finfo(np.float32).tiny)
 LOWEST = np.finfo(np.float32).min
+
+
+def even_edges(n_users: int, largest: int, threads: int) -> list[int]:
+    """Blocks of about equal size, a multiple of `threads` in number where that is not too small a block."""
+    n_blocks = -(-n_users // largest)
+    n_blocks = min(n_users, -(-n_blocks // threads) * threads)
+    return [n_users * block // n_blocks for block in range(n_blocks + 1)]
 
 
 class Rough(NamedTuple):
@@ -74,7 +82,7 @@ def block_top_n(start, stop, prune, exact, rough, seen_indptr, seen_indices, col
     held, spare = np.zeros(n_users, np.int64), np.empty(max(capacity, LANES), np.float32)
     least = np.where(given_up[start:stop], np.float32(np.inf), np.float32(LOWEST))
     limits = Limits(rough.margin[start:stop], exact.user_offset[start:stop], exact.bounded, exact.low, exact.high)
-    seen = Seen(*_seen_by_tile(start, stop, rough, seen_indptr, seen_indices))
+    seen = Seen(*seen_by_tile(start, stop, rough.place, rough.tile, n_tiles, seen_indptr, seen_indices))
     active, n_active = np.arange(n_users), n_users
     panels = np.zeros(-(-n_users // ROWS) * ROWS * rough.users.shape[1], np.float32)
     _pack(rough.users[start:stop], active, panels)
@@ -119,9 +127,15 @@ def _score_panel(panels, panel, items, group, hidden, size, out):  # type: ignor
 
 
 @compiled
-def _seen_by_tile(start, stop, rough, indptr, indices):  # type: ignore[no-untyped-def]
-    """Places of what each user has seen, by tile: (entries,) int32, and (n_users, n_tiles + 1) where each begins."""
-    n_tiles = len(rough.norm) - 1
+def seen_by_tile(start, stop, place, tile, n_tiles, indptr, indices):  # type: ignore[no-untyped-def]
+    """What users start..stop-1 have seen, by tile: its places, and where in them each user's part of a tile begins.
+
+    Args:
+        place: (n_columns,) of each column, -1 for none.
+
+    Returns:
+        (entries,) int32 and (stop - start, n_tiles + 1) int64.
+    """
     edges = np.zeros((stop - start, n_tiles + 1), np.int64)
     places = np.empty(indptr[stop] - indptr[start], np.int32)
     after = np.empty(n_tiles + 1, np.int64)
@@ -129,20 +143,18 @@ def _seen_by_tile(start, stop, rough, indptr, indices):  # type: ignore[no-untyp
     for row in range(stop - start):
         own = edges[row]
         for entry in range(indptr[start + row], indptr[start + row + 1]):
-            place = rough.place[indices[entry]]
-            if place >= 0:
-                own[place // rough.tile + 1] += 1
+            if place[indices[entry]] >= 0:
+                own[place[indices[entry]] // tile + 1] += 1
         own[0] = base
         for number in range(n_tiles):
             own[number + 1] += own[number]
         base = own[n_tiles]
         after[:] = own
         for entry in range(indptr[start + row], indptr[start + row + 1]):
-            place = rough.place[indices[entry]]
-            if place >= 0:
-                number = place // rough.tile
-                places[after[number]] = place
-                after[number] += 1
+            at = place[indices[entry]]
+            if at >= 0:
+                places[after[at // tile]] = at
+                after[at // tile] += 1
     return places, edges
 
 
@@ -169,7 +181,7 @@ def _begin(panels, n, rough, seen, limits, least, spare):  # type: ignore[no-unt
         for row in range(rows):
             if least[panel * ROWS + row] == LOWEST:
                 spare[:LANES] = largest[row * LANES : (row + 1) * LANES]
-                least[panel * ROWS + row] = _still_possible(_nth_largest(spare, LANES, n), panel * ROWS + row, limits)
+                least[panel * ROWS + row] = _still_possible(nth_largest(spare, LANES, n), panel * ROWS + row, limits)
 
 
 @compiled
@@ -222,7 +234,7 @@ def _tighten(row, n, limits, found, value, held, least, spare):  # type: ignore[
     count = held[row]
     for place in range(count):
         spare[place] = value[row, place]
-    limit = _still_possible(_nth_largest(spare, count, n), row, limits)
+    limit = _still_possible(nth_largest(spare, count, n), row, limits)
     kept = 0
     for place in range(count):
         if value[row, place] >= limit:
@@ -233,7 +245,7 @@ def _tighten(row, n, limits, found, value, held, least, spare):  # type: ignore[
 
 
 @compiled
-def _nth_largest(values, count, n):  # type: ignore[no-untyped-def]
+def nth_largest(values, count, n):  # type: ignore[no-untyped-def]
     """The n-th largest of values[:count], which are moved about (Hoare's selection)."""
     low, high, wanted = 0, count - 1, n - 1
     while low < high:
@@ -305,21 +317,25 @@ def _drop(active, n_active, start, number, rough, least):  # type: ignore[no-unt
 @compiled
 def _finish(user, places, exact, rough, columns, scores):  # type: ignore[no-untyped-def]
     """Score what is left as it is published, and list the best."""
-    count = len(places)
-    column, score = np.empty(count, np.int32), np.empty(count, np.float32)
-    for at in range(count):
+    column, score = np.empty(len(places), np.int32), np.empty(len(places), np.float32)
+    for at in range(len(places)):
         column[at] = rough.order[places[at]]
-    if count > INSERTED:
-        column.sort()
-    for at in range(count):
         score[at] = published(user, column[at], exact)
-    if count > INSERTED:
+    list_best(column, score, columns[user], scores[user])
+
+
+@compiled
+def list_best(column, score, columns, scores):  # type: ignore[no-untyped-def]
+    """Write the best of these candidates by (score descending, column ascending); they are moved about."""
+    if len(column) > INSERTED:
+        by_column = np.argsort(column)
+        column, score = column[by_column], score[by_column]
         best = np.argsort(-score, kind="mergesort")  # stable: equal scores stay in the order of the columns
         column, score = column[best], score[best]
     else:
         _insert(column, score)
-    count = min(count, columns.shape[1])
-    columns[user, :count], scores[user, :count] = column[:count], score[:count]
+    count = min(len(column), len(columns))
+    columns[:count], scores[:count] = column[:count], score[:count]
 
 
 @compiled

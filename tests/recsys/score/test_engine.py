@@ -14,6 +14,7 @@ from recsys.errors import UsageError
 from recsys.score import engine
 from recsys.score.engine import rough_error, top_n
 from recsys.score.formula import NO_UNITS, Formula, all_scores, pair_scores, product
+from recsys.score.tiles import even_edges
 
 NOBODY = 0  # a user whose vector is 0
 KINDS = ("product", "offsets", "sigmoid", "saturated", "network")
@@ -298,7 +299,7 @@ class TestChoice:
 @settings(deadline=None)
 @given(st.integers(1, 3_000), st.integers(1, 600), st.integers(1, 9))
 def test_blocks_cover_all_users_and_keep_all_threads_busy(n_users, largest, threads):
-    edges = engine._edges(n_users, largest, threads)
+    edges = even_edges(n_users, largest, threads)
     sizes = np.diff(edges)
     assert (edges[0], edges[-1]) == (0, n_users)
     assert sizes.min() >= 1
