@@ -6,7 +6,7 @@
 log-normal lengths of the items, and factors of implicit ALS trained on ml-1m with its own ratings as the seen items.
 All run in one process, on the same number of threads, in rounds that take each way once; a figure is the median over
 the rounds, of wall seconds and of CPU seconds, which what else runs hardly changes. The bare product is NumPy's in
-float32, in the blocks that ours has, its result thrown away. Lists are compared with naive ones for some users.
+float32, in blocks that stay in a cache, its result thrown away. Lists are compared with naive ones for some users.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from benchmarks.kept import Figures
 from benchmarks.measured import Clock
 from recsys.compute import one_blas_thread, over_ranges, thread_count
 from recsys.config import ComputeConfig
-from recsys.score.engine import TILE_BYTES, TILE_ITEMS, top_n
+from recsys.score.engine import top_n
 from recsys.score.formula import product
 
 N_USERS, N_ITEMS, FACTORS, SEEN, N = 40_000, 20_000, 64, 100, 10
 BARE, IMPLICIT = "bare product", "implicit"
 CHECKED = 50  # users whose lists are compared with naive ones
+BARE_ROWS, BARE_COLUMNS = 512, 512  # of the bare product's blocks: 1 MiB, the quickest shape of those tried
 BLOCK = 1_024  # users at a time of the ways that have no blocks of their own: 80 MB of scores
 
 Lists = np.ndarray
@@ -180,19 +181,18 @@ Way = Callable[[], Lists | None]
 
 def bare(work: Work, threads: int) -> Way:
     """NumPy's float32 product, block by block."""
-    rows = TILE_BYTES // (4 * TILE_ITEMS)
 
     def blocks(first: int, last: int) -> None:
-        space = np.empty(TILE_BYTES // 4, np.float32)
-        for start in range(first * rows, min(last * rows, len(work.users)), rows):
-            users = work.users[start : start + rows]
-            for column in range(0, len(work.items), TILE_ITEMS):
-                items = work.items[column : column + TILE_ITEMS]
+        space = np.empty(BARE_ROWS * BARE_COLUMNS, np.float32)
+        for start in range(first * BARE_ROWS, min(last * BARE_ROWS, len(work.users)), BARE_ROWS):
+            users = work.users[start : start + BARE_ROWS]
+            for column in range(0, len(work.items), BARE_COLUMNS):
+                items = work.items[column : column + BARE_COLUMNS]
                 np.matmul(users, items.T, out=space[: len(users) * len(items)].reshape(len(users), len(items)))
 
     def run() -> None:
         with one_blas_thread():
-            over_ranges(blocks, -(-len(work.users) // rows), threads)
+            over_ranges(blocks, -(-len(work.users) // BARE_ROWS), threads)
 
     return run
 

@@ -1,10 +1,10 @@
 """Exact top-n of a formula over all (user, item) pairs: a fast pass chooses, the published arithmetic decides.
 
 A published score is a sum in float64 in one fixed order, through the output, rounded to float32. Made for all pairs it
-would take many times longer than a float32 matrix product. So the product only chooses: in tiles of users x items that
-stay in a core's cache it is compared, 64 scores at a time, with what the user's n-th best is so far, less all that the
-product and the rounding may err. What passes (little more than n columns a user) is scored anew and sorted. A list
-therefore depends on its own user alone: not on tiles, threads, order of work or the processor's way to sum.
+would take many times longer than a float32 matrix product. So the product only chooses: 64 scores at a time, as soon as
+they are there, are compared with what the user's n-th best is so far, less all that the product and the rounding may
+err. What passes (little more than n columns a user) is scored anew and sorted. A list therefore depends on its own user
+alone: not on blocks, threads, order of work or the processor's way to sum.
 
 Items stand in the order of what they can reach at most, so that after a tile all users can be dropped whose n-th best
 is above what is still to come (J. Teflioudi, R. Gemulla and O. Mykytiuk, "LEMP: fast retrieval of large entries in a
@@ -23,18 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from recsys.compute import compiled, one_blas_thread, over_ranges
+from recsys.compute import compiled, over_ranges
 from recsys.errors import UsageError
 from recsys.score.formula import EXACT_ITEMS, Floats, Formula, score_row
-from recsys.score.lanes import LANES
+from recsys.score.lanes import LANES, WIDTH
 from recsys.score.selection import empty_lists, select
-from recsys.score.tiles import SPARE, TINY, Rough, block_top_n
+from recsys.score.tiles import CANDIDATE_BYTES, SPARE, TINY, Rough, block_top_n, even_edges
 
-# Float32 scores of a tile: users x items. 512 x 512 x 4 bytes is 1 MiB, what a core's second-level cache holds today;
-# a product that wide already runs at full speed, and the pass reads the scores before they leave the cache.
-TILE_BYTES = 1 << 20
-TILE_ITEMS = 512
-CANDIDATE_BYTES = 16 << 20  # of candidates a thread: fewer users a block where lists are very long
+# Float32 vectors of a block of users: they are read again for each 64 items (16 KB at 64 factors, in the first-level
+# cache meanwhile), so they and their candidates should stay in a second-level cache, 512 KB or more on today's cores.
+BLOCK_BYTES = 128 << 10
+TILE_ITEMS = 512  # items between two looks at who can be dropped
 SAMPLES = 3  # blocks timed of each way
 ROUNDING = 2.0**-24  # half the distance of two float32 around 1
 LARGEST = 1e37  # a sum of that size and ten such more are still float32 numbers
@@ -68,7 +67,7 @@ def top_n(
     if not n_users or not n or not len(rough.order):
         return columns, scores
     given_up = ~(rough.margin < LARGEST)
-    edges = _edges(n_users, _users_a_block(n), threads)
+    edges = even_edges(n_users, _users_a_block(n, rough.users.shape[1]), threads)
     choice = _Choice(len(edges) - 1, prune, rough)
 
     def work(first: int, last: int) -> None:
@@ -78,8 +77,7 @@ def top_n(
             block_top_n(start, stop, pruned, formula.exact, rough, seen.indptr, seen.indices, columns, scores, given_up)
             choice.tell(pruned, (time.thread_time() - began) / (stop - start))
 
-    with one_blas_thread():
-        over_ranges(work, len(edges) - 1, threads)
+    over_ranges(work, len(edges) - 1, threads)
     _exactly(formula, seen, rough, np.flatnonzero(given_up), columns, scores, threads)
     _check_finite(scores[columns >= 0], "a score")
     return columns, scores
@@ -116,16 +114,8 @@ class _Choice:
                 self.spent[pruned].append(seconds)
 
 
-def _users_a_block(n: int) -> int:
-    by_tile = TILE_BYTES // (4 * TILE_ITEMS)
-    return max(1, min(by_tile, CANDIDATE_BYTES // (8 * (2 * n + SPARE))))
-
-
-def _edges(n_users: int, largest: int, threads: int) -> list[int]:
-    """Blocks of about equal size, a multiple of `threads` in number where that is not too small a block."""
-    n_blocks = -(-n_users // largest)
-    n_blocks = min(n_users, -(-n_blocks // threads) * threads)
-    return [n_users * block // n_blocks for block in range(n_blocks + 1)]
+def _users_a_block(n: int, size: int) -> int:
+    return max(1, min(BLOCK_BYTES // (4 * size), CANDIDATE_BYTES // (8 * (2 * n + SPARE))))
 
 
 def _roughly(formula: Formula, allowed: NDArray[np.intp]) -> Rough:
@@ -146,7 +136,7 @@ def _roughly(formula: Formula, allowed: NDArray[np.intp]) -> Rough:
     with np.errstate(over="ignore"):  # then the margin is inf
         near_users, near_items = _with_offset(users, items, offset)
         return Rough(
-            near_users, _padded(near_items[by_reach]), hidden.astype(np.float32), order, place, user_norm,
+            near_users, _panels(near_items[by_reach]), hidden.astype(np.float32), order, place, user_norm,
             _from_each(norm[by_reach], starts), _from_each(offset[by_reach], starts),
             rough_error(formula, user_norm, items, norm, offset), tile,
         )  # fmt: skip
@@ -161,9 +151,11 @@ def _with_offset(
     return np.ascontiguousarray(users, np.float32), np.ascontiguousarray(items, np.float32)
 
 
-def _padded(items: NDArray[np.float32]) -> NDArray[np.float32]:
+def _panels(items: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Flat: of each WIDTH items all first factors, all second, ...; filled up with zeros to groups of 64."""
     missing = -len(items) % LANES
-    return np.concatenate([items, np.zeros((missing, items.shape[1]), np.float32)])
+    filled = np.concatenate([items, np.zeros((missing, items.shape[1]), np.float32)])
+    return np.ascontiguousarray(filled.reshape(-1, WIDTH, items.shape[1]).transpose(0, 2, 1)).reshape(-1)
 
 
 def _from_each(values: Floats, starts: range) -> Floats:

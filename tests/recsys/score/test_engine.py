@@ -14,6 +14,7 @@ from recsys.errors import UsageError
 from recsys.score import engine
 from recsys.score.engine import rough_error, top_n
 from recsys.score.formula import NO_UNITS, Formula, all_scores, pair_scores, product
+from recsys.score.tiles import even_edges
 
 NOBODY = 0  # a user whose vector is 0
 KINDS = ("product", "offsets", "sigmoid", "saturated", "network")
@@ -109,7 +110,7 @@ def test_top_n_is_the_full_sort_of_the_scores(seed, kind, n, size, prune, thread
     allowed = np.random.default_rng(seed).random(150) < 0.7 if some else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "TILE_ITEMS", 64)
-        patch.setattr(engine, "TILE_BYTES", 4 * 64 * rows)
+        patch.setattr(engine, "BLOCK_BYTES", 4 * size * rows)
         found = top_n(formula, seen, n, threads, allowed=allowed, prune=prune)
     assert_equal_lists(found, full_sort(formula, seen, n, allowed))
 
@@ -122,7 +123,7 @@ def test_blocks_threads_order_and_way_do_not_matter(kind, monkeypatch):
         for rows, tile in ((1, 64), (4, 128), (1_000, 512)):
             for prune in (False, True):
                 monkeypatch.setattr(engine, "TILE_ITEMS", tile)
-                monkeypatch.setattr(engine, "TILE_BYTES", 4 * tile * rows)
+                monkeypatch.setattr(engine, "BLOCK_BYTES", 4 * 9 * rows)
                 shuffled = np.random.default_rng(rows).permutation(23)
                 found = top_n(formula.of(shuffled), seen[shuffled], 5, threads, prune=prune)
                 for left, right in zip(found, expected, strict=True):
@@ -298,7 +299,7 @@ class TestChoice:
 @settings(deadline=None)
 @given(st.integers(1, 3_000), st.integers(1, 600), st.integers(1, 9))
 def test_blocks_cover_all_users_and_keep_all_threads_busy(n_users, largest, threads):
-    edges = engine._edges(n_users, largest, threads)
+    edges = even_edges(n_users, largest, threads)
     sizes = np.diff(edges)
     assert (edges[0], edges[-1]) == (0, n_users)
     assert sizes.min() >= 1
@@ -306,18 +307,15 @@ def test_blocks_cover_all_users_and_keep_all_threads_busy(n_users, largest, thre
     assert len(sizes) % threads == 0 or len(sizes) == n_users
 
 
-def test_pruning_scores_few_tiles_of_skewed_factors(monkeypatch):
-    """With one item far longer than all others, users are dropped once it has been met."""
+def test_users_are_dropped_whose_list_nothing_to_come_can_change():
     from recsys.score import tiles
 
-    rough = engine._roughly(
-        product(vectors(0, 6, 3), np.vstack([vectors(1, 1, 3, 1e3), vectors(2, 999, 3)])), np.arange(1_000)
-    )
-    active, near = np.arange(6), rough.users.copy()
+    items = np.vstack([vectors(1, 1, 3, 1e3), vectors(2, 999, 3)])
+    rough = engine._roughly(product(vectors(0, 6, 3), items), np.arange(1_000))
+    active = np.arange(6)
     least = np.float32([0.0, 1e6, 0.0, np.inf, tiles.LOWEST, 1e6])
-    assert tiles._drop(active, near, 6, 0, 1, rough, least) == 3
+    assert tiles._drop(active, 6, 0, 1, rough, least) == 3
     assert_array_equal(active[:3], [0, 2, 4])
-    assert_array_equal(near[:3], rough.users[[0, 2, 4]])
 
 
 def test_no_units_is_a_product():

@@ -1,12 +1,14 @@
 """The compiled passes against naive twins."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 
+from recsys.score import linear
 from recsys.score.linear import largest_contribution, linear_top_n
 from recsys.score.selection import contains, empty_lists, fill_from_order, select
 
@@ -70,6 +72,48 @@ def test_linear_top_n_multiplies_rows_by_the_weights_and_leaves_out_seen_columns
     assert_array_equal(columns, np.argsort(-scores, axis=1, kind="stable")[:, :5])
     assert_allclose(best, -np.sort(-scores, axis=1)[:, :5], rtol=1e-5)
     assert not np.allclose(scores, values.toarray() @ weights.T)
+
+
+def in_order(values, weights):
+    """(n_users, n_columns) float32 of the float64 sums over a row's entries, one after the other."""
+    sums = np.zeros((values.shape[0], weights.shape[1]))
+    for user in range(values.shape[0]):
+        for entry in range(values.indptr[user], values.indptr[user + 1]):
+            sums[user] += np.float64(values.data[entry]) * weights[values.indices[entry]].astype(np.float64)
+    return sums.astype(np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10_000), st.sampled_from([1, 15, 16, 17, 64, 129, 200]), st.sampled_from([1, 4, 30, 250]),
+    st.sampled_from([1, 7, 1_024]), st.sampled_from([1, 3]), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_linear_top_n_is_the_full_sort_for_any_block_strip_and_threads(seed, n_columns, n, block, threads, wide, ties):
+    values, seen, _ = random_rows(seed, 20, n_columns)
+    weights = np.random.default_rng(seed).normal(size=(n_columns, n_columns)).astype(np.float32)
+    if ties:  # whole numbers: most scores are another column's too, and a row without entries has only ties
+        values.data, weights = np.rint(values.data), np.rint(weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "BLOCK", block)
+        patch.setattr(linear, "WIDE_ROWS", n_columns if wide else 0)
+        columns, best = linear_top_n(values, seen, weights, n, threads)
+    scores = in_order(values, weights)
+    scores[seen.toarray() > 0] = -np.inf
+    for user, row in enumerate(scores):
+        order = np.argsort(-row, kind="stable")[: np.isfinite(row).sum()][:n]
+        assert_array_equal(columns[user], [*order, *[-1] * (n - len(order))])
+        assert_array_equal(best[user], [*row[order], *[-np.inf] * (n - len(order))])
+
+
+def test_linear_top_n_of_nobody_and_of_unsorted_seen_columns():
+    values, seen, weights = random_rows(3)
+    assert linear_top_n(values[:0], seen[:0], weights, 4, 2)[0].shape == (0, 4)
+    expected = linear_top_n(values, seen, weights, 4, 2)
+    backwards = seen.copy()
+    for user in range(30):
+        own = slice(seen.indptr[user], seen.indptr[user + 1])
+        backwards.indices[own] = seen.indices[own][::-1]
+    assert_array_equal(linear_top_n(values, backwards, weights, 4, 2)[0], expected[0])
 
 
 def test_largest_contribution_counts_the_value_too():
