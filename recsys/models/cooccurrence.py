@@ -172,7 +172,7 @@ def _ranges_of(rows: WeightedRows, start: int, stop: int) -> Ranges:
     edges, weight = rows.indptr[start : stop + 1], rows.weight[start:stop]
     columns, count = rows.columns[edges[0] : edges[-1]], np.diff(edges)
     ends = (edges[1:] - edges[0]).astype(np.uint32)
-    ends[weight == 0] = 0  # no range begins before its end
+    ends[weight == 0] = 0  # nothing to walk along: no range begins before its end
     begin = np.arange(len(columns), dtype=np.uint32)
     return Ranges(columns, begin, np.repeat(ends, count), np.repeat(weight, count), columns)
 

@@ -32,6 +32,7 @@ from recsys.models.cooccurrence import (
 )
 
 AT_ONCE = 100 << 20  # bytes of changed users' ranges at once: each time takes two passes over the matrix
+MOST_WORK = 0.5  # of the full computation's additions; more is sooner done anew
 BLOCK = 16  # columns added to at once: a line of the cache for each row, 640 KB of sums for 10,000 items
 
 Packed = NDArray[np.unsignedinteger]
@@ -62,10 +63,16 @@ class OldGram:
 
 @dataclass(frozen=True, eq=False)
 class Updated:
-    """A matrix brought up to date, and the number of users whose row or weight had changed."""
+    """A matrix brought up to date.
+
+    Attributes:
+        changed: users whose row or weight had changed.
+        work: additions made, as a share of those of the full computation.
+    """
 
     gram: Matrix
     changed: int
+    work: float
 
 
 def packed_rows(gram: Matrix, start: int, stop: int, largest: int) -> Packed:
@@ -92,7 +99,9 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     keys = 2 * np.random.default_rng(0).integers(0, 1 << 63, rows.n_columns, np.uint64) + np.uint64(1)
     changed, signature = _compare(old, rows, keys, threads)
     parts = _parts(changed, old, rows, threads)
-    _check_work(changed, parts, rows)
+    work = _work(parts, rows)
+    if work > MOST_WORK:
+        raise Unusable(f"too much has changed: {len(changed.weight):,} users' ratings")
     kind = sum_type(old.largest + rows.largest)  # on the way some users' rows are new and some old
     gram = _moved(old, rows.n_columns, threads)
     for start, stop in _cuts(changed, parts):
@@ -101,7 +110,7 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
         _add_to_columns(gram, by_row(by_columns, rows.n_columns, kind), threads)
     if _signature(gram, keys, threads) != signature:
         raise Unusable("it does not fit the ratings; it is damaged, or those that it was made of are")
-    return Updated(gram, len(changed.weight))
+    return Updated(gram, len(changed.weight), work)
 
 
 class _Changed(NamedTuple):
@@ -199,13 +208,12 @@ def _parts(changed: _Changed, old: OldGram, rows: WeightedRows, threads: int) ->
     return parts
 
 
-def _check_work(changed: _Changed, parts: Whole, rows: WeightedRows) -> None:
-    """Every addition costs about the same, whichever way it is made."""
+def _work(parts: Whole, rows: WeightedRows) -> float:
+    """Additions to be made, as a share of those of the full computation."""
     everything, kept, added, removed = parts.astype(np.float64).T
     pairs = everything**2 / 2 + (added + removed) * kept + (added**2 + removed**2) / 2
     full = ((np.diff(rows.indptr) * (rows.weight > 0)).astype(np.float64) ** 2 / 2).sum()
-    if pairs.sum() > full / 2:
-        raise Unusable(f"too much has changed: {len(changed.weight):,} users' ratings")
+    return float(pairs.sum() / max(full, 1.0))
 
 
 def _cuts(changed: _Changed, parts: Whole) -> Iterator[tuple[int, int]]:

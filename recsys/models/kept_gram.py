@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from recsys.identifiers import UNKNOWN
 from recsys.models.cooccurrence import Matrix, WeightedRows, sum_type, upper_gram
-from recsys.models.gram_update import OldGram, Unusable, packed_rows, packed_size, updated_gram
+from recsys.models.gram_update import OldGram, Unusable, Updated, packed_rows, packed_size, updated_gram
 from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.training_set import TrainingSet
 from recsys.store import Store, write_record, write_whole
@@ -67,15 +67,25 @@ class KeptGram:
         started = time.monotonic()
         way: dict[str, Any]
         try:
-            updated = updated_gram(self._before(training_set, power), rows, threads)
-            gram, way = updated.gram, {"way": "incremental", "rows_changed": updated.changed}
-            log.info("train: the Gram matrix of the night before is brought up to date by %s users", updated.changed)
+            updated = self.updated(training_set, rows, power, threads)
+            gram, way = updated.gram, {"way": "incremental", "rows_changed": updated.changed, "work": updated.work}
+            log.info(
+                "train: the Gram matrix of the night before is brought up to date: %s users", f"{updated.changed:,}"
+            )
         except Unusable as reason:
             gram, way = upper_gram(rows, threads), {"way": "full", "why": str(reason)}
             log.info("train: the Gram matrix is computed in full; that of the night before: %s", reason)
         write_record(self.record, time.monotonic() - started, **way)
-        self._keep(gram, rows, power)
+        self.keep(gram, rows, power)
         return gram
+
+    def updated(self, training_set: TrainingSet, rows: WeightedRows, power: float, threads: int) -> Updated:
+        """The matrix of the night before, brought up to date.
+
+        Raises:
+            Unusable: there is none that is of use.
+        """
+        return updated_gram(self._before(training_set, power), rows, threads)
 
     def _before(self, training_set: TrainingSet, power: float) -> OldGram:
         """The kept matrix, and where its users and items are now."""
@@ -115,7 +125,7 @@ class KeptGram:
         kind = sum_type(int(record["largest"]))
         return np.memmap(self.folder / record["file"], kind, "r", shape=packed_size(int(record["columns"])))
 
-    def _keep(self, gram: Matrix, rows: WeightedRows, power: float) -> None:
+    def keep(self, gram: Matrix, rows: WeightedRows, power: float) -> None:
         """Replace what is kept. Where that fails the night goes on: it costs the next one its short way."""
         record = {
             "format": FORMAT,

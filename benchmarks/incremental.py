@@ -1,0 +1,164 @@
+"""The Gram matrix of a night, in full and from that of the night before, with 1% new ratings.
+
+    RECSYS_MIRROR=/data/movielens python -m benchmarks.incremental
+
+On ml-1m, and on generated ratings of ml-25m's shape, each with the 10,000 most rated items at most. Full: from the
+memory-mapped ratings to the matrix that is factorised. Incremental: to the same matrix, reading last night's matrix and
+ratings and finding what has changed included. Both in turn on one thread, and the least of each counts: CPU time, which
+other work on the machine disturbs less than wall time. Writing the matrix down for the next night is not in it, it is
+done either way. "Additions" are those of the update as a share of the full computation's.
+
+What is new, 1% of the ratings each time:
+
+- the latest: by time
+- sessions: the latest 20 to 99 ratings of users drawn by their activity
+- new users: all ratings of users drawn evenly
+- anywhere: ratings drawn evenly
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measured import Clock
+from recsys.config import load
+from recsys.download.stage import take_inputs
+from recsys.identifiers import IdMap
+from recsys.models.cooccurrence import WeightedRows, upper_gram
+from recsys.models.kept_gram import KeptGram
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.subset import without
+from recsys.prepare.training_set import build_training_set
+from recsys.ratings import Ratings
+from recsys.read import read_ratings
+from recsys.store import Store
+
+SHARE, TURNS, POWER, TOP_ITEMS, THREADS = 0.01, 4, 0.7, 10_000, 1
+ML_25M = {"users": 162_541, "items": 59_047, "ratings": 25_000_095}
+DATASETS: dict[str, dict[str, Any]] = {
+    "ml-1m": {"dataset": "ml-1m", "mirror": os.environ.get("RECSYS_MIRROR", "../shared/data")},
+    "ml-25m's shape": {"dataset": "demo", "demo": ML_25M},
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    print("| ratings | new | users changed | additions | full, CPU s | incremental, CPU s | ratio | ratio of wall |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows():
+        cpu, wall = (row[f"incremental_{clock}"] / row[f"full_{clock}"] for clock in ("cpu_seconds", "seconds"))
+        print(
+            f"| {row['dataset']} | {row['new']} | {row['rows_changed']:,} | {row['work']:.1%} "
+            f"| {row['full_cpu_seconds']:.3f} | {row['incremental_cpu_seconds']:.3f} | {cpu:.1%} | {wall:.1%} |",
+            flush=True,
+        )
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """A row a dataset and kind of news; every matrix is compared, to the bit."""
+    for name, options in DATASETS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            store = Path(folder).resolve()
+            config = load(None, {**options, "store": str(store)})
+            ratings = read_ratings(take_inputs(config, Store(store))[0], config.input)
+            now = _prepare(ratings, store / "runs/now/prepared")
+            for kind, news in NEWS.items():
+                _prepare(without(ratings, news(ratings)), store / f"runs/{kind}/prepared")
+                yield {"dataset": name, "new": kind, **compare(store, kind, now)}
+
+
+def latest(ratings: Ratings) -> NDArray[np.bool_]:
+    """By time."""
+    assert ratings.timestamp is not None
+    return _first(np.argsort(-ratings.timestamp, kind="stable"), ratings)
+
+
+def sessions(ratings: Ratings) -> NDArray[np.bool_]:
+    """The latest 20 to 99 ratings of users drawn by their activity."""
+    assert ratings.timestamp is not None
+    rng = np.random.default_rng(0)
+    order = np.lexsort((-ratings.timestamp, ratings.user_index))
+    count = np.bincount(ratings.user_index)
+    place = np.arange(len(ratings)) - np.repeat(np.cumsum(count) - count, count)
+    length, turn = rng.integers(20, 100, len(count)), rng.exponential(size=len(count)) / count
+    some = order[place < np.repeat(length, count)]
+    return _first(some[np.argsort(turn[ratings.user_index[some]], kind="stable")], ratings)
+
+
+def new_users(ratings: Ratings) -> NDArray[np.bool_]:
+    """All ratings of users drawn evenly."""
+    turn = np.random.default_rng(0).random(ratings.n_users)
+    return _first(np.argsort(turn[ratings.user_index], kind="stable"), ratings)
+
+
+def anywhere(ratings: Ratings) -> NDArray[np.bool_]:
+    """Ratings drawn evenly."""
+    return _first(np.random.default_rng(0).permutation(len(ratings)), ratings)
+
+
+NEWS: dict[str, Callable[[Ratings], NDArray[np.bool_]]] = {
+    "the latest": latest,
+    "sessions": sessions,
+    "new users": new_users,
+    "anywhere": anywhere,
+}
+
+
+def compare(store: Path, kind: str, now: Path) -> dict[str, Any]:
+    """The least seconds of both ways, and how much had changed."""
+    before = KeptGram(store, now.parents[1] / kind / "prepared", "all", store / "way.json")
+    its_rows = WeightedRows.of(Prepared(before.prepared).training_set("all"), POWER)
+    before.keep(upper_gram(its_rows, THREADS), its_rows, POWER)
+    taken: dict[str, list[dict[str, float]]] = {"full": [], "incremental": []}
+    for _ in range(TURNS):
+        clock = Clock()
+        expected = upper_gram(WeightedRows.of(Prepared(now).training_set("all"), POWER), THREADS)
+        taken["full"].append(clock.read())
+        digest = hashlib.sha256(expected).digest()
+        del expected  # two of them at once, and the system takes a second to find memory for the other
+        clock = Clock()
+        training_set = Prepared(now).training_set("all")
+        kept = KeptGram(store, now, "all", store / "way.json")
+        updated = kept.updated(training_set, WeightedRows.of(training_set, POWER), POWER, THREADS)
+        taken["incremental"].append(clock.read())
+        if hashlib.sha256(updated.gram).digest() != digest:
+            raise RuntimeError("the two matrices differ")
+        changed = {"rows_changed": updated.changed, "work": updated.work}
+        del updated
+    least = {f"{way}_{clock}": min(each[clock] for each in taken[way]) for way in taken for clock in taken[way][0]}
+    return {**changed, **least}
+
+
+def _prepare(ratings: Ratings, folder: Path) -> Path:
+    """A prepared folder with what a Gram matrix is made of."""
+    (folder / "all").mkdir(parents=True)
+    ids = IdMap(ratings.user_ids, ratings.item_ids)
+    ids.save(folder)
+    pairs = (ratings.user_index, ratings.item_index, ratings.rating)
+    training_set = build_training_set(*pairs, (ids.n_users, ids.n_items), top_items=TOP_ITEMS, min_user_ratings=1)
+    matrix = training_set.ratings
+    arrays = {"indptr": matrix.indptr, "columns": matrix.indices, "ratings": matrix.data} | {
+        name: getattr(training_set, name) for name in ("items", "trained", "item_counts", "item_sums")
+    }
+    for name, array in arrays.items():
+        np.save(folder / "all" / f"{name}.npy", array)
+    return folder
+
+
+def _first(order: NDArray[np.integer], ratings: Ratings) -> NDArray[np.bool_]:
+    """(n_ratings,) True for the first of an order, `SHARE` of all ratings."""
+    mask = np.zeros(len(ratings), dtype=bool)
+    mask[order[: round(SHARE * len(ratings))]] = True
+    return mask
+
+
+if __name__ == "__main__":
+    main()
