@@ -22,18 +22,19 @@ class NoEnvironment(Exception):
     """It cannot be made, and why: no network, or nothing for this Python."""
 
 
-def python_of(name: str, *, beside: bool = False, folder: Path = FOLDER) -> Path:
+def python_of(name: str, *, beside: bool = False, bare: tuple[str, ...] = (), folder: Path = FOLDER) -> Path:
     """The Python of an environment with the versions that the group `peer-<name>` pins; made where there is none.
 
     Args:
         beside: this project's own packages can be imported there too, for comparisons in one process.
+        bare: more packages, without what they ask for: what is there has to do.
 
     Raises:
         NoEnvironment: it cannot be made.
     """
     home = folder / (f"{name}-beside" if beside else name)
     python, stamp = home / "bin" / "python", home / "asked.json"
-    asked = json.dumps([pins(name), sys.version])
+    asked = json.dumps([pins(name), *bare, sys.version])
     if not (stamp.exists() and stamp.read_text() == asked):
         print(f"making {home} with {', '.join(pins(name))}", file=sys.stderr, flush=True)
         shutil.rmtree(home, ignore_errors=True)
@@ -41,7 +42,10 @@ def python_of(name: str, *, beside: bool = False, folder: Path = FOLDER) -> Path
         if beside:
             packages = _call([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
             (Path(packages) / "beside.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
-        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins(name)])
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _call([*pip, *pins(name)])
+        if bare:
+            _call([*pip, "--no-deps", *bare])
         write_whole(stamp, asked)
     return python
 

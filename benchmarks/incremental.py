@@ -19,16 +19,19 @@ What is new, 1% of the ratings each time:
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import Figures
 from benchmarks.measured import Clock
+from benchmarks.page import Given
 from recsys.config import load
 from recsys.download.stage import take_inputs
 from recsys.identifiers import IdMap
@@ -51,20 +54,29 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure and print."""
-    print("| ratings | new | users changed | additions | full, CPU s | incremental, CPU s | ratio | ratio of wall |")
-    print("|---|---|---|---|---|---|---|---|")
     for row in rows():
-        cpu, wall = (row[f"incremental_{clock}"] / row[f"full_{clock}"] for clock in ("cpu_seconds", "seconds"))
-        print(
-            f"| {row['dataset']} | {row['new']} | {row['rows_changed']:,} | {row['work']:.1%} "
-            f"| {row['full_cpu_seconds']:.3f} | {row['incremental_cpu_seconds']:.3f} | {cpu:.1%} | {wall:.1%} |",
-            flush=True,
-        )
+        print(json.dumps(row), flush=True)
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def for_page(given: Given) -> Figures:
+    """A row a dataset and kind of news; only ml-1m where it is to be small."""
+    return {"rows": [shown(row) for row in rows(list(DATASETS)[:1] if given.small else DATASETS)]}
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the page."""
+    cpu, wall = (row[f"incremental_{clock}"] / row[f"full_{clock}"] for clock in ("cpu_seconds", "seconds"))
+    return {
+        "ratings": row["dataset"], "new": row["new"], "users changed": row["rows_changed"],
+        "additions": f"{row['work']:.1%}", "full, CPU s": f"{row['full_cpu_seconds']:.3f}",
+        "incremental, CPU s": f"{row['incremental_cpu_seconds']:.3f}", "ratio": f"{cpu:.1%}",
+        "ratio of wall": f"{wall:.1%}",
+    }  # fmt: skip
+
+
+def rows(names: Iterable[str] = DATASETS) -> Iterator[dict[str, Any]]:
     """A row a dataset and kind of news; every matrix is compared, to the bit."""
-    for name, options in DATASETS.items():
+    for name, options in ((name, DATASETS[name]) for name in names):
         with tempfile.TemporaryDirectory() as folder:
             store = Path(folder).resolve()
             config = load(None, {**options, "store": str(store)})

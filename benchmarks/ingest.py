@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.kept import Figures
 from benchmarks.measured import Clock, Measured, measure
+from benchmarks.page import Given
 from recsys.compute import thread_count
 from recsys.config import ComputeConfig, DemoConfig, InputConfig, RunConfig
 from recsys.demo import generate
@@ -29,6 +30,7 @@ from recsys.download.catalogue import HALF_STARS, MOVIES_CSV, RATINGS_CSV
 from recsys.ratings import Snapshot
 
 SHAPE = DemoConfig(users=13_000, items=10_000, ratings=2_000_000)
+ML_25M = DemoConfig(users=162_541, items=59_047, ratings=25_000_095)
 TOP_ITEMS = 10_000
 PEERS = ("polars", "duckdb")
 
@@ -52,6 +54,11 @@ def main() -> None:
     shape = DemoConfig(users=given.users, items=given.items, ratings=given.ratings)
     for row in compare(shape, compute):
         print(json.dumps(row))
+
+
+def for_page(given: Given) -> Figures:
+    """A row a way, at ml-25m's shape."""
+    return {"rows": compare(SHAPE if given.small else ML_25M, ComputeConfig())}
 
 
 def compare(shape: DemoConfig, compute: ComputeConfig) -> list[Figures]:

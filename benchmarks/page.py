@@ -94,6 +94,31 @@ SECTIONS = (
         "predicts).",
     ),
     Section(
+        "scoring",
+        "Top-n from factors",
+        "Lists of ten from factor models, seen items left out, in one process and in turns. Bare product: the float32 "
+        "matrix product alone, in blocks that stay in the cache, its results thrown away. As naive: the share of 50 "
+        "users' lists that equal those of a sort of all float64 scores. Skewed: norms are log-normal, as popularity "
+        "makes them.",
+    ),
+    Section(
+        "incremental",
+        "A night of 1% new ratings",
+        "The Gram matrix of the default ranker (10,000 items at most) in full, and last night's brought up to date "
+        "(`train.incremental`), reading it and finding what has changed included; both are equal to the bit. One "
+        "thread, the least of several turns. The latest: by time. Sessions: the latest 20 to 99 ratings of users drawn "
+        "by their activity. New users: all their ratings. Anywhere: ratings drawn evenly, so that most users change.",
+        slow=True,
+    ),
+    Section(
+        "ingest",
+        "Reading and preparing",
+        "From a CSV of ml-25m's shape to the prepared folder, each in its own process. Ours checks every row, drops "
+        "repeats, sorts by user, draws a hold-out and writes both training sets; Polars and DuckDB count, keep the "
+        "most rated items, centre, and write Parquet: less work. `ratio`: their seconds over ours.",
+        slow=True,
+    ),
+    Section(
         "training",
         "Training the rater",
         "The nightly rater's compiled training beside Keras' compiled epochs and plain Keras `fit` of the same model, "

@@ -12,7 +12,9 @@ float32, in blocks that stay in a cache, its result thrown away. Lists are compa
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,8 +27,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from benchmarks.environments import ROOT, python_of
 from benchmarks.kept import Figures
 from benchmarks.measured import Clock
+from benchmarks.page import Given
 from recsys.compute import one_blas_thread, over_ranges, thread_count
 from recsys.config import ComputeConfig
 from recsys.score.engine import top_n
@@ -34,6 +38,7 @@ from recsys.score.formula import product
 
 N_USERS, N_ITEMS, FACTORS, SEEN, N = 40_000, 20_000, 64, 100, 10
 BARE, IMPLICIT = "bare product", "implicit"
+RECTOOLS = ("rectools==0.19.0", "typeguard==4.6.0")  # it asks for NumPy 1; its ranker runs without
 CHECKED = 50  # users whose lists are compared with naive ones
 BARE_ROWS, BARE_COLUMNS = 512, 512  # of the bare product's blocks: 1 MiB, the quickest shape of those tried
 BLOCK = 1_024  # users at a time of the ways that have no blocks of their own: 80 MB of scores
@@ -62,10 +67,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--users", type=int, default=N_USERS, help="of the random factors")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
+    parser.add_argument("--json", action="store_true", help="figures instead of a table")
     given = parser.parse_args()
     threads = thread_count(ComputeConfig(threads=given.threads))
     measured = measure_all(given.mirror, given.users, threads, given.rounds)
-    print("\n".join(report(measured)))
+    print(json.dumps(measured) if given.json else "\n".join(report(measured)))
+
+
+def for_page(given: Given) -> Figures:
+    """Measured where `implicit` and RecTools' ranker, which stands on it, can be imported beside this project."""
+    python = python_of("implicit", beside=True, bare=RECTOOLS)
+    command = [str(python), "-m", "benchmarks.scoring", "--json", "--mirror", str(given.mirror)]
+    command += ["--rounds", str(given.rounds), "--users", str(2_000 if given.small else N_USERS)]
+    figures: Figures = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return figures
 
 
 def measure_all(mirror: str | None, n_users: int, threads: int, rounds: int) -> Figures:
