@@ -162,11 +162,11 @@ from datetime import date
 from pathlib import Path
 from recsys.config import RunConfig
 from recsys.download.stage import open_run
-from recsys.evaluate.stage import evaluate
+from recsys.evaluate.stage import evaluate, evaluate_shard
 from recsys.models.registry import ranker, rater
 from recsys.prepare.stage import prepare
 from recsys.publish.stage import publish
-from recsys.score.stage import score
+from recsys.score.stage import score, score_shard
 from recsys.store import Store
 from recsys.train.stage import fit, refit
 demo = {"users": 200, "items": 100, "ratings": 6000}
@@ -179,7 +179,9 @@ with Store(Path(sys.argv[1])).lock():
     for stage in (fit, refit):
         for role in ("ranker", "rater"):
             stage(run, role)
+    evaluate_shard(run, 0)
     evaluate(run)
+    score_shard(run, 0)
     score(run)
     publish(run)
 imported = [name for name in ("tensorflow", "keras", "sklearn") if name in sys.modules]

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from model_contract import CONTEXT
 
 from recsys import tables
-from recsys.config import PrepareConfig
+from recsys.config import ComputeConfig, PrepareConfig
 from recsys.models import gram_update
 from recsys.models.base import FitContext
 from recsys.models.cooccurrence import WeightedRows, upper_gram
 from recsys.models.edlae import Edlae, EdlaeSettings
 from recsys.models.kept_gram import KeptGram
-from recsys.prepare.prepared import Prepared, write_prepared
+from recsys.prepare.prepared import Prepared
+from recsys.prepare.write import write_prepared
 from recsys.ratings import Ratings, Scale
+from recsys.read.stream import Stream
 
 PAIRS = st.sets(st.tuples(st.integers(0, 7), st.integers(0, 6)), min_size=4)
 
@@ -51,7 +53,10 @@ def night(store, day, pairs, *, named=int, top_items=5):
     ratings = ratings_of(pairs, named)
     items = pa.table({"item_id": ratings.item_ids})
     config = PrepareConfig(test_fraction=0.1, split="random")
-    write_prepared(prepared, ratings, items, None, config=config, top_items=top_items, scale=Scale(1, 5, 1), seed=0)
+    write_prepared(
+        prepared, Stream.of(ratings), None, titles=lambda _: items, config=config, top_items=top_items,
+        scale=Scale(1, 5, 1), seed=0, compute=ComputeConfig(threads=1),
+    )  # fmt: skip
     return KeptGram(store, prepared, "all", store / "work" / f"{day}.json")
 
 
