@@ -59,13 +59,13 @@ def linear_top_n(
     place = np.arange(weights.shape[1], dtype=np.int32)
     if not n_users or not n or not len(place):
         return columns, scores
-    data = values.data.astype(np.float32, copy=False)
+    indices, data = values.indices.astype(np.int32, copy=False), values.data.astype(np.float32, copy=False)
     edges = even_edges(n_users, max(1, min(BLOCK, CANDIDATE_BYTES // (8 * (2 * n + SPARE)))), threads)
 
     def work(first: int, last: int) -> None:
         for start, stop in pairwise(edges[first : last + 1]):
             _linear_block(
-                start, stop, values.indptr, values.indices, data, place, seen.indptr, seen.indices, weights,
+                start, stop, values.indptr, indices, data, place, seen.indptr, seen.indices, weights,
                 len(weights) <= WIDE_ROWS, columns, scores,
             )  # fmt: skip
 

@@ -203,7 +203,7 @@ def _take(number, active, panels, n, rough, seen, limits, found, value, held, le
                     lane = places[entry] - group * LANES
                     if 0 <= lane < LANES:
                         passing &= ~(np.uint64(1) << np.uint64(lane))
-                while passing != 0:
+                while passing != 0 and least[row] < np.inf:  # inf: given up, while what overflows is inf too
                     lane = lowest_bit(passing)
                     passing &= passing - np.uint64(1)
                     if held[row] == found.shape[1]:

@@ -206,13 +206,15 @@ def test_extreme_magnitudes(kind, users, items):
     assert_equal_lists(top_n(formula, seen, 6, 2), full_sort(formula, seen, 6))
 
 
-def test_a_sum_beyond_float32_on_the_way_is_still_scored():
+@pytest.mark.parametrize("n_columns", [3, 700])
+def test_a_sum_beyond_float32_on_the_way_is_still_scored(n_columns):
     """The terms overflow float32, their sum does not."""
-    users, items = np.full((2, 2), 1e20, np.float32), np.float32([[3e20, -3e20], [1e20, -1e20], [2e18, 1e18]])
-    formula, seen = product(users, items), csr_matrix((2, 3), dtype=np.int8)
-    columns, scores = top_n(formula, seen, 2, 1)
-    assert_array_equal(columns, [[2, 0]] * 2)
-    assert_equal_lists((columns, scores), full_sort(formula, seen, 2))
+    rng = np.random.default_rng(0)
+    first = np.where(np.arange(n_columns) % 3 == 2, 2e18, 3e20)
+    items = np.column_stack([first, -first + rng.integers(-5, 6, n_columns) * 1e17]).astype(np.float32)
+    formula, seen = product(np.full((9, 2), 1e20, np.float32), items), csr_matrix((9, n_columns), dtype=np.int8)
+    for prune in (False, True):
+        assert_equal_lists(top_n(formula, seen, 2, 1, prune=prune), full_sort(formula, seen, 2))
 
 
 def test_minus_zero_ties_with_zero():
