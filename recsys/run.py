@@ -66,6 +66,11 @@ class Run:
         return Store(self.store).work_folder(self.run_id)
 
     @property
+    def under_way(self) -> Path:
+        """Where pieces are made that other processes may make too."""
+        return self.work / "under-way"
+
+    @property
     def prepared(self) -> Prepared:
         """The prepared ratings."""
         return Prepared(self.folder / "prepared")

@@ -202,7 +202,7 @@ class Store:
 
 
 @contextmanager
-def sealed_stage(folder: Path, record: Path, *, rivals: bool = False) -> Iterator[Path | None]:
+def sealed_stage(folder: Path, record: Path, *, under_way: Path | None = None) -> Iterator[Path | None]:
     """Do a stage's work in a folder that appears whole or not at all.
 
     Yields None where the folder already stands, else an empty one to work in; when the block ends well that is flushed
@@ -214,15 +214,16 @@ def sealed_stage(folder: Path, record: Path, *, rivals: bool = False) -> Iterato
                 ...
 
     Args:
-        rivals: whether another process may do the same work at the same time, as where a worker was taken for dead:
-            each then has a folder of its own, the first one stands, and what is left of others goes with the run's
-            work folder.
+        under_way: where another process may do the same work at the same time, as where a worker was taken for dead:
+            each has a folder of its own in this one, on the same disk, and the first to be done stands. What a killed
+            one left goes with this folder. None: nobody else works, beside `folder`.
     """
     if folder.exists():
         yield None
         return
-    mine = f".{socket.gethostname()}-{os.getpid()}" if rivals else ""
-    work = folder.with_name(f"{folder.name}{mine}{PARTIAL}")
+    work = folder.with_name(f"{folder.name}{PARTIAL}")
+    if under_way is not None:
+        work = under_way / f"{folder.parent.name}-{folder.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}"
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
@@ -231,10 +232,11 @@ def sealed_stage(folder: Path, record: Path, *, rivals: bool = False) -> Iterato
     release_memory()
     sync_tree(work)
     write_record(record, time.monotonic() - started)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(work, folder)
     except OSError:
-        if not (rivals and folder.exists()):
+        if under_way is None or not folder.exists():
             raise
         shutil.rmtree(work)
     sync_folder(folder.parent)

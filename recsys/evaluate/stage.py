@@ -39,7 +39,9 @@ class Evaluation:
 
 def evaluate_shard(run: Run, number: int) -> None:
     """Make the judged models' lists and predictions for the users of one shard, and measure them, once."""
-    with sealed_stage(_shard_folder(run, number), run.shard_record("evaluate", number), rivals=True) as folder:
+    with sealed_stage(
+        _shard_folder(run, number), run.shard_record("evaluate", number), under_way=run.under_way
+    ) as folder:
         if folder is not None:
             prepared, shard = run.prepared, run.prepared.shards[number]
             for name, ranker in _rankers(run).items():

@@ -43,7 +43,7 @@ def score_shard(run: Run, number: int) -> None:
 
     A block is written while the next one is scored.
     """
-    with sealed_stage(_shard_folder(run, number), run.shard_record("score", number), rivals=True) as folder:
+    with sealed_stage(_shard_folder(run, number), run.shard_record("score", number), under_way=run.under_way) as folder:
         if folder is not None:
             prepared, shard = run.prepared, run.prepared.shards[number]
             ranker, rater = _ranker(run), _rater(run)

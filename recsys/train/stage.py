@@ -31,7 +31,7 @@ class Fitted:
 def fit(run: Run, role: Role) -> Fitted:
     """Fit the run's ranker or rater on the training part, to be judged."""
     fitted = fitted_on_split(run, role)
-    with sealed_stage(fitted.folder, run.record(f"train_{role}"), rivals=True) as folder:
+    with sealed_stage(fitted.folder, run.record(f"train_{role}"), under_way=run.under_way) as folder:
         if folder is not None:
             settings = settings_of(fitted.name, run.config.models.get(fitted.name, {}))
             model = model_class(fitted).fit(
@@ -45,7 +45,7 @@ def fit(run: Run, role: Role) -> Fitted:
 def refit(run: Run, role: Role) -> Fitted:
     """Fit the model that is published, on all ratings; with `train.refit` off it is the judged one."""
     judged, published = fitted_on_split(run, role), fitted_on_all(run, role)
-    with sealed_stage(published.folder, run.record(f"refit_{role}"), rivals=True) as folder:
+    with sealed_stage(published.folder, run.record(f"refit_{role}"), under_way=run.under_way) as folder:
         if folder is not None and run.config.train.refit:
             settings = settings_of(judged.name, run.config.models.get(judged.name, {}))
             found = read_record(judged.folder)["found"]

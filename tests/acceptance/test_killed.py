@@ -28,11 +28,14 @@ def in_run(name: str) -> Callable[[Path], bool]:
 STAGES: dict[str, Callable[[Path], bool]] = {
     "download": lambda store: any((store / "raw").glob("demo/*")),
     "prepare": in_run("prepared.partial/item_ids.parquet"),
-    "fit the ranker": in_run("model/ranker.partial"),
-    "fit the rater": in_run("model/rater.partial"),
-    "evaluate": in_run("lists/*.partial"),
+    "fit the ranker": in_run("under-way/model-ranker.*"),
+    "fit the rater": in_run("under-way/model-rater.*"),
+    "evaluate": in_run("under-way/evaluated-*"),
     "refit": in_run("evaluation.json"),
-    "refit the rater": lambda store: any(store.glob("runs/run_date=2026-11-21/*/model/rater.partial")),
+    "refit the rater": lambda store: bool(
+        any(store.glob("runs/run_date=2026-11-21/*/evaluation.json")) and in_run("under-way/model-rater.*")(store)
+    ),
+    "score a shard": in_run("under-way/scored-*"),
     "score": in_run("recommendations.partial"),
     "publish": in_run("recommendations"),
     "swap the pointer": in_run("manifest.json"),
@@ -124,12 +127,12 @@ def test_killed_in_each_stage(cli, server_env, tmp_path) -> None:
 
 def test_sealed_stages_are_not_done_again(cli, server_env, tmp_path) -> None:
     process = start(tmp_path, server_env)
-    assert kill_when(process, lambda: in_run("model/rater.partial")(tmp_path))
+    assert kill_when(process, lambda: in_run("under-way/model-rater.*")(tmp_path))
     prepared = next(tmp_path.glob("runs/*/*/prepared/prepared.json"))
     ranker = next(tmp_path.glob("work/*/model/ranker/model.json"))
     before = (prepared.stat().st_mtime_ns, ranker.stat().st_mtime_ns, ranker.read_bytes())
     second = start(tmp_path, server_env)
-    assert kill_when(second, lambda: in_run("lists/*.partial")(tmp_path))
+    assert kill_when(second, lambda: in_run("under-way/evaluated-*")(tmp_path))
     assert before == (prepared.stat().st_mtime_ns, ranker.stat().st_mtime_ns, ranker.read_bytes())
 
 
@@ -147,7 +150,7 @@ def test_a_second_run_is_told_who_holds_the_store(cli, server_env, tmp_path) -> 
     long = ("--set", "models.biased_mf.epochs=100000", "--set", "models.biased_mf.patience=100000")
     process = start(tmp_path, server_env, *long)
     try:
-        while not in_run("model/rater.partial")(tmp_path):
+        while not in_run("under-way/model-rater.*")(tmp_path):
             assert process.poll() is None
             time.sleep(0.005)
         refused = cli("run", "--store", tmp_path, code=6)
@@ -164,7 +167,7 @@ def test_ctrl_c_leaves_the_published_tables(cli, server_env, tmp_path) -> None:
     before = tables(tmp_path)
     command = [str(RECSYS), "run", "--store", str(tmp_path), "--run-date", "2026-11-21", *NIGHT]
     process = subprocess.Popen(command, env=server_env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not in_run("model/rater.partial")(tmp_path):
+    while not in_run("under-way/model-rater.*")(tmp_path):
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does

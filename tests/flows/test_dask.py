@@ -42,7 +42,7 @@ stage.write_batches = write_slowly
 """
 SIZE = ("--set", "demo.users=500", "--set", "demo.items=300", "--set", "demo.ratings=20000", "--rater", "means")
 NIGHT = ("run", *SIZE, "--run-date", "2026-11-07", "--set", "compute.threads=1", "--top-n", "200")
-AT_WORK = re.compile(r"\d{5}\.(?P<host>.+)-(?P<pid>\d+)\.partial")
+AT_WORK = re.compile(r"\w+-\d{5}\.(?P<host>.+)-(?P<pid>\d+)\.partial")
 
 
 def free_port() -> int:
@@ -126,7 +126,7 @@ def caught_at_work(store: Path, stage: str, run: subprocess.Popen[str], alive: C
     """The process id of a worker that is stopped in the middle of a shard."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and run.poll() is None:
-        for folder in store.glob(f"work/*/{stage}/*.partial"):
+        for folder in store.glob(f"work/*/under-way/{stage}-*.partial"):
             found = AT_WORK.fullmatch(folder.name)
             if not found or not alive(pid := int(found["pid"])):
                 continue
