@@ -23,10 +23,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.kept import Figures
@@ -34,11 +36,10 @@ from benchmarks.measured import Clock
 from benchmarks.page import Given
 from recsys.config import load
 from recsys.download.stage import take_inputs
-from recsys.identifiers import IdMap
+from recsys.identifiers import UNKNOWN, IdMap
 from recsys.models.cooccurrence import WeightedRows, upper_gram
 from recsys.models.kept_gram import KeptGram
 from recsys.prepare.prepared import Prepared
-from recsys.prepare.subset import without
 from recsys.prepare.training_set import build_training_set
 from recsys.ratings import Ratings
 from recsys.read import read_ratings
@@ -74,9 +75,9 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows(names: Iterable[str] = DATASETS) -> Iterator[dict[str, Any]]:
+def rows(names: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
     """A row a dataset and kind of news; every matrix is compared, to the bit."""
-    for name, options in ((name, DATASETS[name]) for name in names):
+    for name, options in ((name, DATASETS[name]) for name in names or DATASETS):
         with tempfile.TemporaryDirectory() as folder:
             store = Path(folder).resolve()
             config = load(None, {**options, "store": str(store)})
@@ -163,6 +164,38 @@ def _prepare(ratings: Ratings, folder: Path) -> Path:
     for name, array in arrays.items():
         np.save(folder / "all" / f"{name}.npy", array)
     return folder
+
+
+def without(ratings: Ratings, left_out: NDArray[np.bool_]) -> Ratings:
+    """The ratings that are not left out, as if the input had held no others.
+
+    Users and items without any rating left are gone, and so are pairs of refused rows that name one of them.
+
+    Args:
+        left_out: (n_ratings,) True where a rating goes.
+    """
+    keep = ~left_out
+    user, item = ratings.user_index[keep], ratings.item_index[keep]
+    new_user, new_item = _renumbered(user, ratings.n_users), _renumbered(item, ratings.n_items)
+    seen_user, seen_item = new_user[ratings.seen_user_index], new_item[ratings.seen_item_index]
+    known = (seen_user != UNKNOWN) & (seen_item != UNKNOWN)
+    return replace(
+        ratings,
+        user_ids=ratings.user_ids.take(pa.array(np.flatnonzero(new_user != UNKNOWN))),
+        item_ids=ratings.item_ids.take(pa.array(np.flatnonzero(new_item != UNKNOWN))),
+        user_index=new_user[user],
+        item_index=new_item[item],
+        rating=ratings.rating[keep],
+        timestamp=None if ratings.timestamp is None else ratings.timestamp[keep],
+        seen_user_index=seen_user[known],
+        seen_item_index=seen_item[known],
+    )
+
+
+def _renumbered(index: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """(size,) the new index of each old one, in the same order; `UNKNOWN` where it does not occur."""
+    used = np.bincount(index, minlength=size) > 0
+    return np.where(used, np.cumsum(used) - 1, UNKNOWN).astype(np.int32)
 
 
 def _first(order: NDArray[np.integer], ratings: Ratings) -> NDArray[np.bool_]:

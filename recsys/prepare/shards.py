@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 # while it is put together: 100 MB. Starting a shard costs milliseconds, which 4 million ratings (a second of scoring
 # or more) make nothing of, and ml-25m still has seven: enough for two workers to share.
 SHARD_RATINGS = 4_000_000
-# Users of few ratings still get a list each: 200,000 of 10 rows, 30 bytes a row, are 60 MB.
-SHARD_USERS = 200_000
+# Users of few ratings still get a list each, and have a row of factors that is read: 100,000 of 10 rows of 30 bytes and
+# of 64 factors are 56 MB.
+SHARD_USERS = 100_000
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ def table_metadata(run: Run) -> dict[str, str]:
 def score_shard(run: Run, number: int) -> None:
     """Make the rows of one shard's users, each table once; `score` brings the shards together.
 
-    A block is written while the next one is scored.
+    A block is written while the next one is scored. The models are read anew for each shard, which takes a moment:
+    pages of a mapped table of users that stayed would add up to all of it.
     """
+    forget_models()
     with sealed_stage(_shard_folder(run, number), run.shard_record("score", number), under_way=run.under_way) as folder:
         if folder is not None:
             prepared, shard = run.prepared, run.prepared.shards[number]
