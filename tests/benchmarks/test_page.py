@@ -69,6 +69,7 @@ def measured(monkeypatch):
     monkeypatch.setattr(
         page.Section, "measure", lambda self, given: calls.append((self.name, given)) or {"rows": [{"figure": 1}]}
     )
+    monkeypatch.setattr(page.Section, "report", lambda self, figures: page.figure_lines(figures))
     return calls
 
 
