@@ -138,7 +138,7 @@ SECTIONS = (
         "large",
         "A large night",
         "Generated ratings of ml-25m's shape (162,541 users, 59,047 items, 25,000,095 ratings) as one CSV file, from "
-        "`recsys run` to the published table, by stage; `lists_*` are parts of `evaluate`.",
+        "`recsys run` to the published table, by stage.",
         slow=True,
     ),
 )  # fmt: skip

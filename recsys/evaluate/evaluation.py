@@ -113,11 +113,12 @@ def ranking_metrics(sums: RankingSums, prepared: Prepared, config: EvaluateConfi
         values = {name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)}
     training_set = prepared.training_set("split")
     counts, n_users = training_set.item_counts, training_set.n_users
+    distances = list_metrics.item_distances(sums.sampled, _learned(prepared), training_set.column_of)
     for k, times in zip(sorted(set(config.cutoffs)), sums.times, strict=True):
         found = {
             "coverage": list_metrics.coverage(times, counts),
             "novelty": list_metrics.novelty(times, counts, n_users),
-            "diversity": list_metrics.diversity(sums.sampled[:, :k], _learned(prepared), training_set.column_of),
+            "diversity": list_metrics.diversity(sums.sampled[:, :k], distances),
             "gini": list_metrics.gini(times, counts),
         }
         values |= {f"{name}@{k}": {"value": value} for name, value in found.items()}

@@ -51,11 +51,13 @@ def sampled_users(n_users: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(n_users, size=min(SAMPLE_USERS, n_users), replace=False))
 
 
-def diversity(lists: NDArray[np.int32], binary: Iterable[csr_matrix], column_of: NDArray[np.int32]) -> float:
-    """Mean pairwise distance within a list; items outside the training columns share no user with any other.
+def item_distances(
+    lists: NDArray[np.int32], binary: Iterable[csr_matrix], column_of: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """(n_lists, n, n) 1 - cosine of each two items of a list; 1 where one has no training column.
 
     Args:
-        lists: (n_lists, k) item_index, of some users.
+        lists: (n_lists, n) item_index, of some users; -1 where a list is short.
         binary: the training interactions of all users, some rows at a time, (m, n_columns) CSR.
         column_of: (n_items,) column of an item_index, -1 for none.
     """
@@ -70,7 +72,17 @@ def diversity(lists: NDArray[np.int32], binary: Iterable[csr_matrix], column_of:
     if len(known) and known[0] < 0:
         distance[0], distance[:, 0] = 1.0, 1.0
     place = place.reshape(columns.shape)
+    return np.asarray(distance[place[:, :, None], place[:, None, :]])
+
+
+def diversity(lists: NDArray[np.int32], distances: NDArray[np.float64]) -> float:
+    """Mean pairwise distance within a list; of the first k where `lists` are cut to k columns.
+
+    Args:
+        lists: (n_lists, k) item_index.
+        distances: (n_lists, n, n) as `item_distances` has them, n at least k.
+    """
     left, right = np.triu_indices(lists.shape[1], 1)
     both = (lists[:, left] >= 0) & (lists[:, right] >= 0)
-    pairs = distance[place[:, left], place[:, right]][both]
+    pairs = distances[:, left, right][both]
     return float(pairs.mean()) if len(pairs) else 0.0

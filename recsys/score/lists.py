@@ -57,7 +57,7 @@ class People:
             np.arange(shard.start, shard.stop, dtype=np.int32),
             prepared.histories(part, shard),
             prepared.seen(seen, shard),
-            np.asarray(prepared.training_set(part).trained[shard.start : shard.stop]),
+            prepared.array(f"{part}/trained", shard.start, shard.stop),
         )
 
     def take(self, rows: NDArray[np.int64] | slice) -> People:

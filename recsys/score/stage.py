@@ -51,7 +51,7 @@ def score_shard(run: Run, number: int) -> None:
             ranker, rater = _ranker(run), _rater(run)
             part: Part = "all" if run.config.train.refit else "split"
             people = People.of_shard(prepared, part, shard, seen="all")
-            served = np.flatnonzero(prepared.array("served")[shard.start : shard.stop])
+            served = np.flatnonzero(prepared.array("served", shard.start, shard.stop))
             people = people if len(served) == len(people) else people.take(served)
             scorer = Scorer(
                 prepared.published_set(run.config.train.refit), ranker, rater, prepared.scale, run.config.score.top_n,

@@ -51,16 +51,20 @@ BINARY = csr_matrix(np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]], np.fl
 COLUMN_OF = np.array([-1] * 10 + [0, 1, 2, -1])
 
 
+def diversity(lists, rows, column_of):
+    return metrics.diversity(lists, metrics.item_distances(lists, rows, column_of))
+
+
 def test_diversity_by_hand():
     """cos(10, 11) = 2 / sqrt(3 x 2); item 12 shares no user with them, item 13 with no one."""
     close = 1 - 2 / np.sqrt(6)
-    diversity = metrics.diversity(np.array([[10, 11, -1]]), [BINARY], COLUMN_OF)
-    assert diversity == pytest.approx(close)
-    diversity = metrics.diversity(np.array([[10, 11, 12], [10, 13, -1]]), [BINARY], COLUMN_OF)
-    assert diversity == pytest.approx((close + 1 + 1 + 1) / 4)
-    assert metrics.diversity(np.array([[10, 13, 12]]), [BINARY], COLUMN_OF) == pytest.approx(1.0)
-    assert metrics.diversity(np.array([[10]]), [BINARY], COLUMN_OF) == 0.0
-    assert metrics.diversity(np.array([[-1, -1]]), [BINARY], COLUMN_OF) == 0.0
+    found = diversity(np.array([[10, 11, -1]]), [BINARY], COLUMN_OF)
+    assert found == pytest.approx(close)
+    found = diversity(np.array([[10, 11, 12], [10, 13, -1]]), [BINARY], COLUMN_OF)
+    assert found == pytest.approx((close + 1 + 1 + 1) / 4)
+    assert diversity(np.array([[10, 13, 12]]), [BINARY], COLUMN_OF) == pytest.approx(1.0)
+    assert diversity(np.array([[10]]), [BINARY], COLUMN_OF) == 0.0
+    assert diversity(np.array([[-1, -1]]), [BINARY], COLUMN_OF) == 0.0
 
 
 def test_diversity_against_loops_however_the_users_are_cut():
@@ -78,7 +82,11 @@ def test_diversity_against_loops_however_the_users_are_cut():
     pairs = [distance(i, j) for row in lists for a, i in enumerate(row) for j in row[a + 1 :] if i >= 0 and j >= 0]
     whole = csr_matrix(binary)
     for rows in ([whole], [whole[:1], whole[1:7], whole[7:7], whole[7:]]):
-        assert_allclose(metrics.diversity(lists, rows, column_of), np.mean(pairs), rtol=1e-6)
+        assert_allclose(diversity(lists, rows, column_of), np.mean(pairs), rtol=1e-6)
+        first = lists[:, :3]  # distances of whole lists serve their beginnings
+        assert metrics.diversity(first, metrics.item_distances(lists, rows, column_of)) == diversity(
+            first, rows, column_of
+        )
 
 
 def test_the_sample_is_seeded_bounded_and_in_order():
