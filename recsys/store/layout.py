@@ -19,6 +19,7 @@ from recsys.store.place import LocalPlace, Stamped, Taken, not_writable
 log = logging.getLogger("recsys")
 
 MANIFEST = "manifest.json"
+REFUSED = "manifest.refused.json"  # in its place where the gate refused the run
 POINTER = "published/CURRENT.json"
 TABLES = ("recommendations", "similar_items", "popular_items", "item_embeddings", "user_embeddings", "quarantine")
 
