@@ -22,11 +22,13 @@ from recsys.config import (
     TrainConfig,
 )
 from recsys.models.registry import ROLES
+from recsys.progress import reported_to
 from recsys.publish.stage import Published
 from recsys.store import Store
 from tasks import stages
-from tasks.artifacts import show_summary
+from tasks.artifacts import record_tables, show_night
 from tasks.engines import engine_of
+from tasks.progress import OnPage
 
 
 def _night() -> date:
@@ -67,7 +69,11 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    with Store(Path(config.store).resolve()).hold(config.compute.lease_s) as lease, engine_of(config) as pieces:
+    with (
+        Store(Path(config.store).resolve()).hold(config.compute.lease_s) as lease,
+        engine_of(config) as pieces,
+        reported_to(OnPage()),
+    ):
         run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
         if not run.made:
@@ -79,6 +85,8 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
+        stages.seal(run)
+        show_night(run)
         published = stages.publish(run)
-        show_summary(published)
+        record_tables(published)
         return published

@@ -131,6 +131,13 @@ def score(run: Run) -> int:
 
 @task(cache_policy=NO_CACHE)
 @_held
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest."""
+    publish_stage.seal(run)
+
+
+@task(cache_policy=NO_CACHE)
+@_held
 def publish(run: Run) -> Published:
-    """Check the tables, write the manifest, swap the pointer."""
+    """Swap the pointer, or stop a run that the gate refused."""
     return publish_stage.publish(run)

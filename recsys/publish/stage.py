@@ -50,9 +50,8 @@ def publish(run: Run) -> Published:
         BrokenTable: a table is wrong; nothing is published.
         GateRefused: by the gate, after the manifest.
     """
-    was_complete = run.complete
-    if not run.made:
-        _complete(run)
+    was_complete = run.complete and not run.work.exists()  # which goes last, when all is done
+    seal(run)
     if not run.complete:
         shutil.rmtree(run.work, ignore_errors=True)
         require_promotion(run, verdict_of(run))
@@ -86,7 +85,14 @@ def _tell(run: Run, outcome: Outcome, current: Pointer | None) -> None:
         log.info("publish: run %s is kept; run %s of %s stays published", run.run_id, current.run_id, current.run_date)
 
 
-def _complete(run: Run) -> None:
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest, once; under another name where the gate refuses the run.
+
+    Raises:
+        BrokenTable: a table is wrong; there is no manifest then.
+    """
+    if run.made:
+        return
     prepared = run.prepared
     training_set = prepared.training_set("all")
     sources = check_recommendations(
