@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -58,7 +59,7 @@ class _Shown:
         words = f"{self.label}: {self.done:,} of {self.total:,} {self.unit}"
         try:
             if self.artifact is None:
-                self.artifact = create_progress_artifact(share, description=words)
+                self.artifact = cast(UUID, create_progress_artifact(share, description=words))
             else:
                 update_progress_artifact(self.artifact, share, description=words)
         except Exception:  # noqa: BLE001  (a page that stands still must not stop the night)
