@@ -17,6 +17,7 @@ from recsys.config import (
     GateConfig,
     InputConfig,
     PrepareConfig,
+    RulesConfig,
     RunConfig,
     ScoreConfig,
     TrainConfig,
@@ -54,6 +55,7 @@ def nightly(
     evaluate: EvaluateConfig = EvaluateConfig(),
     gate: GateConfig = GateConfig(),
     score: ScoreConfig = ScoreConfig(),
+    rules: RulesConfig = RulesConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> Published:
     """Make and publish the tables of one night.
@@ -72,6 +74,8 @@ def nightly(
         stages.mend(run)
         if not run.complete:
             stages.prepare(run)
+            if run.rules is not None:
+                stages.rules(run)
             pieces.each(stages.fit, run, ROLES)
             pieces.each(stages.evaluate_shard, run, run.shards)
             stages.gate(stages.evaluate(run))

@@ -15,6 +15,7 @@ from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
+from recsys.rules.source import RulesSource
 from recsys.store import MANIFEST, Store, write_record
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
@@ -31,6 +32,7 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
+        rules: policy over the lists; None: there is none.
     """
 
     store: Path
@@ -38,6 +40,7 @@ class Run:
     config: RunConfig
     snapshot: Snapshot
     holdout: Snapshot | None = None
+    rules: RulesSource | None = None
 
     @property
     def top_items(self) -> int:
@@ -47,7 +50,7 @@ class Run:
     @cached_property
     def effective_config(self) -> dict[str, Any]:
         """The configuration that decides the tables."""
-        return effective_config(self.config, self.top_items)
+        return effective_config(self.config, self.top_items, self.rules.fingerprint if self.rules else None)
 
     @cached_property
     def run_id(self) -> str:

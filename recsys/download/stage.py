@@ -11,6 +11,7 @@ from recsys.config import InputConfig, RunConfig
 from recsys.download.snapshot import take_snapshot
 from recsys.models.registry import check_models
 from recsys.ratings import Snapshot
+from recsys.rules.source import take_rules
 from recsys.run import Run
 from recsys.store import Store, write_record
 
@@ -18,7 +19,7 @@ log = logging.getLogger("recsys")
 
 
 def open_run(config: RunConfig, run_date: date) -> Run:
-    """Check the names in the configuration, take the snapshots, and return the run's handle.
+    """Check the names in the configuration and the rules, take the snapshots, and return the run's handle.
 
     Raises:
         UsageError, InputRefused, SourceUnavailable: before anything of the run is written.
@@ -26,8 +27,8 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     check_models(config)
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
-    run = Run(store.root, run_date, config, *take_inputs(config, store))
-    snapshot = run.snapshot
+    snapshot, holdout = take_inputs(config, store)
+    run = Run(store.root, run_date, config, snapshot, holdout, take_rules(config.rules.file, snapshot))
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"
