@@ -113,7 +113,7 @@ class Ranking:
         if not all_columns:
             all_columns, all_scores = [np.empty((len(rows), 0), np.int32)], [np.empty((len(rows), 0), np.float32)]
         columns, scores = all_columns[0], all_scores[0]
-        if len(all_columns) > 1:
+        if len(self.policy.boosts) > 1:
             columns, scores = _sorted(np.hstack(all_columns), np.hstack(all_scores))
         whole = np.isneginf(bound)
         stands = columns >= 0
@@ -124,6 +124,8 @@ class Ranking:
 
     def _take(self, found: Candidates, rows: NDArray[np.int64], columns: Columns, scores: Scores) -> NDArray[np.bool_]:
         """Write the lists that are told by these candidates; whose they are."""
+        if not found.items.shape[1]:
+            return found.whole
         picked, values, done = self._picked(found)
         places = np.maximum(picked[done], 0)
         columns[rows[done]] = np.where(picked[done] >= 0, _at(found.columns[done], places), NOTHING)
@@ -133,8 +135,6 @@ class Ranking:
     def _picked(self, found: Candidates) -> tuple[NDArray[np.int32], Scores, NDArray[np.bool_]]:
         """(m, n) places among the candidates, the scores there, and (m,) whether the list is told."""
         picked, values = empty_lists(len(found.items), self.n)
-        if not found.items.shape[1]:
-            return picked, values, found.whole
         if self.policy.mmr is not None:
             return picked, values, self._diversified(found, picked, values)
         arrays = found.items, found.certain, self.policy.caps, picked
