@@ -12,6 +12,8 @@ from recsys.prepare.write import write_prepared
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.read.stream import Stream
+from recsys.rules.source import take_rules
+from recsys.rules.stage import settle
 from recsys.run import Run
 from recsys.score.stage import score, score_shard
 from recsys.store import sealed_stage
@@ -66,14 +68,22 @@ def config_of(**sections):
 
 
 def make_run(
-    store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)
+    store,
+    *,
+    night=NIGHT,
+    fingerprint="f" * 64,
+    config=None,
+    dense=None,
+    id_type="integer",
+    refused=((1, 2),),
+    rules=None,
 ):
-    """A run whose ratings are prepared."""
+    """A run whose ratings are prepared; `rules` is a rules file."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    run = Run(store, night, config or config_of(), snapshot)
+    run = Run(store, night, config or config_of(), snapshot, None, take_rules(rules and str(rules), snapshot))
     ratings = ratings_of(example_ratings() if dense is None else dense, refused=refused, id_type=id_type)
     titles = [f"Title {place}" for place in range(ratings.n_items)]
     genres = pa.array([None] * ratings.n_items, pa.string())
@@ -89,6 +99,7 @@ def make_run(
 
 def score_run(run):
     """All stages up to the tables."""
+    settle(run)
     fit(run, "ranker")
     fit(run, "rater")
     evaluate_run(run)

@@ -1,5 +1,6 @@
 """Lists under rules against a naive twin that scores everything and applies the rules by loops."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -234,7 +235,7 @@ class TestAgainstTheTwin:
                 0 if score is not None else 2 for _, score in expected
             ]
             # the contract: scores never rise with rank, ties go by item
-            for (left, one), (right, other) in zip(expected, expected[1:], strict=False):
+            for (left, one), (right, other) in pairwise(expected):
                 assert other is None or other < one or (other == one and right > left)
 
     @settings(max_examples=100, deadline=None)
