@@ -62,18 +62,18 @@ class Ranking:
     def lists(self, rows: NDArray[np.int64], plain: tuple[Columns, Scores]) -> tuple[Columns, Scores]:
         """(m, n) columns and scores of these people.
 
-        The ranker's own lists are looked at first: where all of one may stand, or enough of it, it is the answer. For
-        the others more is fetched, until what was not fetched cannot matter.
+        The best without rules are looked at first: where enough of them may stand, they are the answer. For the others
+        more is fetched, until what was not fetched cannot matter.
 
         Args:
             rows: (m,) of the people, for `fetch`.
-            plain: (m, n) their lists without rules.
+            plain: (m, width) their best columns without rules, and the scores.
         """
         columns, scores = empty_lists(len(rows), self.n)
         pending = np.arange(len(rows))
-        if self.policy.keeps_order:
+        if self.policy.in_order:
             pending = pending[~self._take(self._of_plain(plain), pending, columns, scores)]
-        m = 2 * self.n if self.policy.mmr is None else max(2 * self.n, self.policy.mmr.pool + 1)
+        m = self._first(plain[0].shape[1])
         while len(pending):
             left = [
                 some[~self._take(self._fetched(rows[some], m), some, columns, scores)]
@@ -81,6 +81,12 @@ class Ranking:
             ]
             pending, m = np.concatenate(left), m * DEEPER
         return columns, scores
+
+    def _first(self, width: int) -> int:
+        """How many eligible candidates are fetched first, where the best `width` without rules were too few."""
+        if self.policy.in_order and self.policy.mmr is None:
+            return DEEPER * width if len(self.policy.caps.limit) else self.n  # without caps the n best are the list
+        return width
 
     def _pieces(self, pending: NDArray[np.int64], m: int) -> list[NDArray[np.int64]]:
         size = max(1, CELLS // (min(m, len(self.items)) * len(self.policy.boosts)))
@@ -178,7 +184,8 @@ class Without:
     """Lists of some people without rules, and what they are made from.
 
     Attributes:
-        columns, scores: (m, n) of the ranker.     items: (m, n) item_index, topped up from popularity.
+        columns, scores: (m, width) the ranker's best, in order; at least n.
+        items: (m, n) item_index, topped up from popularity.
         scored: (m,) bool, whether the ranker has something to say about a person.
         kept: (n_columns,) int32, the item_index of each of its columns.
         popular: item_index of all items with a rating, by popularity.
@@ -204,7 +211,7 @@ def ruled(
     Args:
         cohorts: (m,) of each person.
     """
-    columns, scores = empty_lists(*without.columns.shape)
+    columns, scores = empty_lists(*without.items.shape)
     items, changes = columns.copy(), []
     for cohort in np.unique(cohorts):
         policy, rows = rules.policy(int(cohort)), np.flatnonzero(cohorts == cohort)

@@ -190,5 +190,5 @@ def _unreadable(file: Path, error: Exception) -> UsageError:
         f"The rules file {file} cannot be read." if file.suffix == ".toml" else f"{file} of the rules cannot be read.",
         expected="a TOML file with [[rule]] tables, or a Parquet table of kind and item_id",
         found=f"{type(error).__name__}: {error}"[:300],
-        todo="mend the file, or the path given with --rules; without rules nothing is trained or published",
+        todo="mend the file, or the path given with --rules; until then nothing is trained or published",
     )

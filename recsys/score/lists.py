@@ -141,14 +141,16 @@ class Scorer:
     def _lists(self, people: People) -> Lists:
         user_index = np.full(len(people), UNKNOWN, dtype=np.int32) if people.new else people.listed_as
         histories = Histories(user_index, people.ratings, self._to_columns(people.seen))
-        top = self.ranker.top_n(histories, self.n, self.compute)
+        width = self.n if self.rules is None else self.rules.width(self.n)
+        top = self.ranker.top_n(histories, width, self.compute)
         scored = self._can_score(histories, people)
-        columns, scores = np.where(scored[:, None], top.columns, np.int32(-1)), top.scores
+        best = np.where(scored[:, None], top.columns, np.int32(-1))
+        columns, scores = best[:, : self.n], top.scores[:, : self.n]
         item_index = self._to_items(columns)
         self._top_up(item_index, people.seen)
         effects = None
         if self.rules is not None:
-            made_from = (columns, scores, item_index, scored, self.training_set.items, self._popular, people.seen)
+            made_from = (best, top.scores, item_index, scored, self.training_set.items, self._popular, people.seen)
             without = Without(*made_from, partial(self._best, histories))
             cohorts, threads = self.rules.cohort(user_index), thread_count(self.compute)
             columns, scores, item_index, effects = ruled(self.rules, cohorts, without, threads)

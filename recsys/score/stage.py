@@ -92,6 +92,7 @@ def score(run: Run) -> int:
     run.write_record_of_shards("score", time.monotonic() - started)
     rows = sum(pq.read_metadata(part).num_rows for part in (run.folder / "recommendations").glob("part-*"))
     log.info("score: %s rows of recommendations", f"{rows:,}")
+    _tell_of_rules(rules_effects(run))
     return rows
 
 
@@ -146,6 +147,12 @@ def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
         pa.array(training_set.item_sums[order] / counts[order]),
     ]
     return pa.Table.from_arrays(columns, schema=tables.popular_items(ids.type))
+
+
+def _tell_of_rules(effects: Effects | None) -> None:
+    if effects is not None:
+        lists = (f"{n:,}" for n in (effects.changed, effects.lists, effects.rows_without - effects.rows))
+        log.info("score: rules changed %s of %s lists; they have %s rows fewer", *lists)
 
 
 def rules_effects(run: Run) -> Effects | None:

@@ -15,6 +15,7 @@ from recsys.config import ComputeConfig
 from recsys.models.base import Ranker, TopN
 from recsys.prepare.training_set import build_training_set
 from recsys.rules import lists as lists_module
+from recsys.rules import policy as policy_module
 from recsys.rules.policy import Rules, likeness_of, values_of
 from recsys.rules.schema import rule_set
 from recsys.score.dense import dense_top_n
@@ -218,12 +219,13 @@ def rule_of(draw, kind):
 
 class TestAgainstTheTwin:
     @settings(max_examples=300, deadline=None)
-    @given(cases(), st.sampled_from([1, 3, 1 << 22]))
-    def test_lists_are_the_naive_lists(self, case, cells):
+    @given(cases(), st.sampled_from([1, 3, 1 << 22]), st.sampled_from([1, 6]))
+    def test_lists_are_the_naive_lists(self, case, cells, wider):
         scorer, seen, holds = case
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lists_module, "CELLS", cells)
             patch.setattr(lists_module, "DEEPER", 2)
+            patch.setattr(policy_module, "WIDER", wider)
             found = lists_of(scorer, seen)
         for user in range(len(seen)):
             expected = naive_list(scorer, scorer.rules, seen[user], user, holds[user])

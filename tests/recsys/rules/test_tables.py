@@ -38,7 +38,7 @@ def test_columns_of_parquet_are_brought_to_few_types(column, values):
 
 
 def test_a_type_that_nothing_is_compared_with_is_refused():
-    with pytest.raises(UsageError, match="'x' of t.parquet is of the type struct"):
+    with pytest.raises(UsageError, match=r"'x' of t\.parquet is of the type struct"):
         plain(pa.array([{"a": 1}]), "x", "t.parquet")
 
 
@@ -76,7 +76,7 @@ def test_an_id_with_two_rows_is_refused(tmp_path):
 def test_what_is_no_table_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "t").write_bytes(content)
-    with pytest.raises(UsageError, match="cannot be read|has not one column"):
+    with pytest.raises(UsageError, match=r"cannot be read|has not one column"):
         read_columns(tmp_path / "t", ["a", "b"])
 
 
