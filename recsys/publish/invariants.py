@@ -64,9 +64,10 @@ def check_recommendations(
         _check_group(group, user, item, seen)
         _check_opinions(group, user, ids, seen, prepared.scale)
         if obeyed is not None:
-            _check_rules(group, obeyed, user + np.int32(shard.start), item)
+            who = user + np.int32(shard.start)
+            _check_rules(group, obeyed, who, item)
+            short |= _short_lists(who, item, n) if obeyed.may_shorten else {}
         rows[shard.start : shard.stop] += np.bincount(user, minlength=shard.stop - shard.start)
-        short |= _short_lists(user + np.int32(shard.start), item, n if obeyed else 0)
         for entry in pc.value_counts(group["source"]).to_pylist():
             sources[entry["values"]] += entry["counts"]
     for shard in prepared.shards:

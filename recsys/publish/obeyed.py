@@ -130,7 +130,16 @@ class Obeyed:
 
     def _open(self, holds: Masks) -> Masks:
         """(n_items,) what has a rating and is forbidden by none of the rules that hold."""
-        return ~self._forbidden[holds].any(axis=0) & (self.prepared.training_set("all").item_counts > 0)
+        return ~self._forbidden[holds].any(axis=0) & self._rated
+
+    @cached_property
+    def _rated(self) -> Masks:
+        return self.prepared.training_set("all").item_counts > 0
+
+    @property
+    def may_shorten(self) -> bool:
+        """Whether a list may be shorter than what is eligible: there are caps."""
+        return bool(self._counted)
 
     @cached_property
     def _counted(self) -> dict[int, tuple[csr_matrix, int]]:
@@ -158,14 +167,16 @@ class Obeyed:
         self, conditions: tuple[Condition, ...] | None, columns: dict[str, list[Any]], n: int, rule: Rule
     ) -> list[bool]:
         """Whether conditions hold for each row; where that is not known, if the rule takes something away."""
+        if not conditions:
+            return [True] * n
         unknown = rule.closes if not isinstance(rule, Boost) else False  # boosts forbid nothing
         seen: dict[Any, bool] = {}
         judged = []
-        names = list(dict.fromkeys(condition.column for condition in conditions or ()))
+        names = list(dict.fromkeys(condition.column for condition in conditions))
         for row in range(n):
             values = tuple(_hashable(columns[name][row]) for name in names)
             if values not in seen:
-                found = _all(conditions or (), dict(zip(names, values, strict=True)), self._run_date)
+                found = _all(conditions, dict(zip(names, values, strict=True)), self._run_date)
                 seen[values] = unknown if found is None else found
             judged.append(seen[values])
         return judged

@@ -108,7 +108,8 @@ class Rules:
     def width(self, n: int) -> int:
         """How many of a person's best are looked at before any rule: enough for most lists of n to be told by them."""
         pools = [rule.pool for rule in self.rules.rule if isinstance(rule, Mmr)]
-        return max([WIDER * n, *(pool + n for pool in pools)])
+        capped = any(isinstance(rule, Cap) for rule in self.rules.rule)
+        return max([WIDER * n if capped else 2 * n, *(pool + n for pool in pools)])
 
     def cohort(self, user_index: NDArray[np.int32]) -> NDArray[np.int32]:
         """The cohort of each user of the run; of others, whose index is -1, that of people of whom nothing is known."""
