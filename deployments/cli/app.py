@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import compare, data, items, people, published, run, tune
+from deployments.cli import backfill, compare, data, history, items, people, published, run, tune
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     help="From raw ratings to published top-n tables, every night.",
 )
 app.command("run")(run.run)
+app.command("backfill")(backfill.backfill)
 app.command("datasets")(data.datasets)
 app.command("download")(data.download)
 app.command("models")(data.models)
@@ -30,6 +31,8 @@ app.command("recommend")(people.recommend)
 app.command("similar")(items.similar)
 published.show.command("item")(items.show_item)
 app.command("path")(published.path)
+for command in (history.rollback, history.promote, history.pin, history.unpin, history.prune):
+    published.runs.command(command.__name__)(command)
 app.add_typer(published.runs, name="runs")
 app.add_typer(published.show, name="show")
 

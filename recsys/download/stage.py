@@ -18,8 +18,11 @@ from recsys.store import Store, write_record
 log = logging.getLogger("recsys")
 
 
-def open_run(config: RunConfig, run_date: date) -> Run:
+def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     """Check the names in the configuration and the rules, take the snapshots, and return the run's handle.
+
+    Args:
+        token: of the lease under which the run is made.
 
     Raises:
         UsageError, InputRefused, SourceUnavailable: before anything of the run is written.
@@ -28,7 +31,8 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
     snapshot, holdout = take_inputs(config, store)
-    run = Run(store.root, run_date, config, snapshot, holdout, take_rules(config.rules.file, snapshot))
+    rules = take_rules(config.rules.file, snapshot)
+    run = Run(store.root, run_date, config, snapshot, holdout, token, rules)
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"

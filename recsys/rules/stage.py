@@ -66,7 +66,7 @@ def settle(run: Run) -> None:
     """
     if run.rules is None:
         return
-    with sealed_stage(run.folder / "rules", run.record("rules")) as folder:
+    with sealed_stage(run.folder / "rules", run.record("rules"), under_way=run.under_way) as folder:
         if folder is not None:
             _settle(folder, run, run.rules)
 

@@ -110,7 +110,7 @@ def test_who_asked_for_json_is_refused_in_json(arguments, code, cli, tmp_path) -
 
 def test_a_held_store_is_told_before_prefect_starts(no_server_env, tmp_path) -> None:
     holder = "import sys, time; from pathlib import Path; from recsys.store import Store\n"
-    holder += "with Store(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    holder += "with Store(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(60)"
     env = no_server_env | {"PREFECT_HOME": str(tmp_path / "home")}
     with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -129,7 +129,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(no_server_env, tmp_path) -> None:
     env = no_server_env | {"TMPDIR": str(tmp_path)}
     command = [str(RECSYS), "run", "--store", str(tmp_path / "store"), *SMALL[:-2], *long]
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    while not any((tmp_path / "store").glob("**/under-way/model-rater.*.partial")):
+    while not any((tmp_path / "store").glob("**/under-way/judged-rater.*.partial")):
         assert process.poll() is None
         time.sleep(0.01)
     children = psutil.Process(process.pid).children(recursive=True)
