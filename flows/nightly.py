@@ -17,6 +17,7 @@ from recsys.config import (
     GateConfig,
     InputConfig,
     PrepareConfig,
+    RulesConfig,
     RunConfig,
     ScoreConfig,
     TrainConfig,
@@ -56,6 +57,7 @@ def nightly(
     evaluate: EvaluateConfig = EvaluateConfig(),
     gate: GateConfig = GateConfig(),
     score: ScoreConfig = ScoreConfig(),
+    rules: RulesConfig = RulesConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> Published:
     """Make and publish the tables of one night.
@@ -75,6 +77,8 @@ def nightly(
         stages.mend(run)
         if not run.made:
             stages.prepare(run)
+            if run.rules is not None:
+                stages.rules(run)
             pieces.each(stages.fit, run, ROLES)
             pieces.each(stages.evaluate_shard, run, run.shards)
             stages.evaluate(run)

@@ -15,6 +15,7 @@ from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
+from recsys.rules.source import RulesSource
 from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
 
@@ -33,6 +34,7 @@ class Run:
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
         token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
+        rules: policy over the lists; None: there is none.
     """
 
     store: Path
@@ -41,6 +43,7 @@ class Run:
     snapshot: Snapshot
     holdout: Snapshot | None = None
     token: int = 0
+    rules: RulesSource | None = None
 
     def require_lease(self) -> None:
         """Stop a run that another one has taken for dead.
@@ -59,7 +62,7 @@ class Run:
     @cached_property
     def effective_config(self) -> dict[str, Any]:
         """The configuration that decides the tables."""
-        return effective_config(self.config, self.top_items)
+        return effective_config(self.config, self.top_items, self.rules.fingerprint if self.rules else None)
 
     @cached_property
     def run_id(self) -> str:

@@ -29,6 +29,7 @@ from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
+from recsys.rules import stage as rules_stage
 from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
@@ -78,6 +79,13 @@ def mend(run: Run) -> None:
 def prepare(run: Run) -> Counts:
     """Read, check, split, filter and centre the ratings."""
     return prepare_stage.prepare(run)
+
+
+@task(cache_policy=NO_CACHE)
+@_held
+def rules(run: Run) -> None:
+    """Work out what the rules mean for this input."""
+    rules_stage.settle(run)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fit-{role}")

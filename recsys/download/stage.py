@@ -11,6 +11,7 @@ from recsys.config import InputConfig, RunConfig
 from recsys.download.snapshot import take_snapshot
 from recsys.models.registry import check_models
 from recsys.ratings import Snapshot
+from recsys.rules.source import take_rules
 from recsys.run import Run
 from recsys.store import Store, write_record
 
@@ -18,7 +19,7 @@ log = logging.getLogger("recsys")
 
 
 def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
-    """Check the names in the configuration, take the snapshots, and return the run's handle.
+    """Check the names in the configuration and the rules, take the snapshots, and return the run's handle.
 
     Args:
         token: of the lease under which the run is made.
@@ -29,8 +30,9 @@ def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     check_models(config)
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
-    run = Run(store.root, run_date, config, *take_inputs(config, store), token)
-    snapshot = run.snapshot
+    snapshot, holdout = take_inputs(config, store)
+    rules = take_rules(config.rules.file, snapshot)
+    run = Run(store.root, run_date, config, snapshot, holdout, token, rules)
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"

@@ -17,6 +17,7 @@ from recsys.history.holds import Holds, read_holds
 from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
+from recsys.publish.obeyed import Obeyed
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
 from recsys.store import MANIFEST, REFUSED, Pointer, Store, sync_folder, write_whole
@@ -101,6 +102,7 @@ def seal(run: Run) -> None:
         served_users(prepared),
         n=run.config.score.top_n,
         n_candidates=int(np.count_nonzero(training_set.item_counts)),
+        obeyed=Obeyed.of_run(run.folder, prepared),
     )
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()
