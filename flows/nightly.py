@@ -79,6 +79,7 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
+            stages.report(run)
         published = stages.publish(run)
         show_summary(published)
         return published

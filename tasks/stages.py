@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect import task
@@ -29,6 +30,7 @@ from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
+from recsys.report import stage as report_stage
 from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
@@ -127,6 +129,13 @@ def score_shard(run: Run, number: int) -> None:
 def score(run: Run) -> int:
     """Write the tables, the lists from their shards."""
     return score_stage.score(run)
+
+
+@task(cache_policy=NO_CACHE)
+@_held
+def report(run: Run) -> Path:
+    """Draw the page that people look at."""
+    return report_stage.report(run)
 
 
 @task(cache_policy=NO_CACHE)

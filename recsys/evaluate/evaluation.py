@@ -146,9 +146,7 @@ def sum_paired_errors(
     user, item, value = prepared.holdout(shard)
     keep = champion.unspoilt(shard)[user - shard.start]
     holdout = user[keep], item[keep], value[keep]
-    sums = [
-        _rated(side, means, holdout, prepared, shard, bootstrap) for side in (own, _Behind(champion, theirs))
-    ]
+    sums = [_rated(side, means, holdout, prepared, shard, bootstrap) for side in (own, _Behind(champion, theirs))]
     return sums[0], sums[1]
 
 

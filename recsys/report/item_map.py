@@ -93,7 +93,7 @@ def _project(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """(n, 2) points from -1 to 1, and how they were found; the same for any number of threads."""
     with threadpool_limits(1):
         start, explained = _principal(vectors)
-        found = _tsne(vectors) if len(vectors) >= LEAST_TSNE and start.any() else None
+    found = _tsne(vectors) if len(vectors) >= LEAST_TSNE and start.any() else None
     points = start if found is None else found
     points = points - (points.min(axis=0) + points.max(axis=0)) / 2
     how = "t-SNE of their vectors" if found is not None else f"principal components ({explained:.0%} of the variance)"
@@ -117,7 +117,8 @@ def _tsne(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     model = TSNE(2, init="pca", random_state=0, perplexity=perplexity, max_iter=500, angle=0.8, n_jobs=1)
-    found: NDArray[np.float64] = model.fit_transform(vectors).astype(np.float64)
+    with threadpool_limits(1):  # now: it limits only what is loaded already
+        found: NDArray[np.float64] = model.fit_transform(vectors).astype(np.float64)
     return found
 
 

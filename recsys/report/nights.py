@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from recsys.drift.nights import read_nights
+from recsys.gate.verdict import PROMOTED, UNGATED
 from recsys.report.blocks import Chart, Group, Section, Table, Words
 from recsys.report.charts import Axes, Series, bars, lines
 from recsys.report.source import Source, metric
 from recsys.report.text import NONE, figure, share, whole
+from recsys.tables import NIGHTS as NIGHTS_SCHEMA
 
 log = logging.getLogger("recsys")
 
 NIGHTS = 30  # shown before tonight
-MOST_FILES = 4 * NIGHTS  # read at most: some are other datasets' or a night's second run
-PUBLISHED = ("PROMOTED", "UNGATED")
+PUBLISHED = (PROMOTED, UNGATED)
 NOTHING = "No earlier night of this dataset is recorded in the store yet: from the next night on it stands here."
 
 Row = dict[str, Any]
@@ -35,7 +36,8 @@ COMPARED: tuple[tuple[str, str, Draw], ...] = (
     ("rating_psi", "Drift of the ratings (PSI)", figure), ("rows_model", "Rows by the model", whole),
     ("rows_fold_in", "Rows by fold-in", whole), ("rows_popular", "Rows by popularity", whole),
     ("list_overlap", "Lists unchanged (overlap)", share), ("list_rbo", "Lists unchanged (rank-biased)", share),
-    ("mean_popularity", "Mean popularity of listed items", figure), ("seconds", "Seconds", whole),
+    ("fallback_share", "Rows filled up by popularity", share),
+    ("mean_popularity", "Mean popularity of listed items", share), ("seconds", "Seconds", whole),
     ("peak_memory_mib", "Peak memory, MiB", whole),
 )  # fmt: skip
 
@@ -67,20 +69,20 @@ class Nights:
         return any(value is not None for value in self.column(name))
 
 
-def read_nights(source: Source) -> Nights:
-    """The nights; tonight's row is composed of what the run says of itself where the table has none yet."""
-    run, rows = source.run, _rows(source)
-    own = next((row for row in reversed(rows) if row.get("run_id") == run.run_id), None)
-    dataset = run.snapshot.dataset
-    earlier = [row for row in rows if row["run_date"] < run.run_date and row.get("dataset", dataset) == dataset]
+def nights_of(source: Source) -> Nights:
+    """The nights of the run's dataset; tonight's own row is written with its manifest, later than this."""
+    run = source.run
+    earlier = [
+        row for row in _rows(run.store) if row["run_date"] < run.run_date and row["dataset"] == run.snapshot.dataset
+    ]
     # A night may have been run twice: the run that was published counts, else the last by id.
-    by_date = {row["run_date"]: row for row in sorted(earlier, key=lambda row: row.get("verdict") in PUBLISHED)}
-    return Nights(own or _composed(source), [by_date[night] for night in sorted(by_date)[-NIGHTS:]])
+    by_date = {row["run_date"]: row for row in sorted(earlier, key=lambda row: row["verdict"] in PUBLISHED)}
+    return Nights(_tonight(source), [by_date[night] for night in sorted(by_date)[-NIGHTS:]])
 
 
 def section(source: Source) -> Section:
     """The table, then how the figures went."""
-    nights = read_nights(source)
+    nights = nights_of(source)
     if not nights.before:
         return Section("nights", "Tonight against the nights before", [Words(NOTHING)])
     charts = [chart for chart in (draw(nights) for draw in DRAWN) if chart is not None]
@@ -90,37 +92,22 @@ def section(source: Source) -> Section:
     )
 
 
-def _rows(source: Source) -> list[Row]:
-    files = sorted((source.run.store / "nights").glob("part-*.parquet"))
-    until = f"part-{source.run.run_date.isoformat()}-￿"
-    found: list[Row] = []
-    for path in [path for path in files if path.name <= until][-MOST_FILES:]:
-        try:
-            found += pq.read_table(path, partitioning=None).to_pylist()
-        except (OSError, pa.ArrowException) as error:  # history is decoration: the night goes on
-            log.warning("report: %s is left out, it cannot be read: %s", path.name, error)
-    rows = [row | {"run_date": _date(row.get("run_date"))} for row in found]
-    return sorted((row for row in rows if row["run_date"]), key=lambda row: (row["run_date"], str(row.get("run_id"))))
-
-
-def _date(value: Any) -> date | None:
+def _rows(store: Path) -> list[Row]:
     try:
-        return value if isinstance(value, date) else date.fromisoformat(str(value))
-    except ValueError:
-        return None
+        return read_nights(store).to_pylist()  # type: ignore[no-any-return]
+    except (OSError, pa.ArrowException) as error:  # the nights before are decoration: this one goes on
+        log.warning("report: the nights before are left out, they cannot be read: %s", error)
+        return []
 
 
-def _composed(source: Source) -> Row:
-    counts, sources = source.prepared.counts, source.rows_by_source
-    row: Row = {
-        "run_date": source.run.run_date, "run_id": source.run.run_id, "dataset": source.run.snapshot.dataset,
-        "verdict": source.evaluation.get("gate", {}).get("verdict"), "ratings": counts.ratings, "users": counts.users,
-        "items": counts.items, "refused_share": counts.refused / max(counts.rows_read, 1),
-    }  # fmt: skip
+def _tonight(source: Source) -> Row:
+    now, change = source.drift["now"], source.drift["change"] or {}
+    row = {name: now.get(name, change.get(name)) for name in NIGHTS_SCHEMA.names}
+    row |= {f"rows_{name}": count for name, count in source.rows_by_source.items()}
     for name in ("ndcg@10", "rmse", "coverage@10", "novelty@10"):
         value = metric(source.evaluation, name) or {}
         row |= {name: value.get("value"), f"{name}_low": value.get("low"), f"{name}_high": value.get("high")}
-    return row | {f"rows_{name}": count for name, count in sources.items()}
+    return row | {"run_date": source.run.run_date, "run_id": source.run.run_id}
 
 
 def _table(nights: Nights) -> Table:

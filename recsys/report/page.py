@@ -17,13 +17,6 @@ from recsys.report.source import Source
 from recsys.report.text import in_script, shown
 
 PARTS = (verdict, nights, data, training, rater, ranker, item_map, people, timings, about)
-# What each verdict means to a reader, and how it is coloured.
-MEANING = {
-    "PROMOTED": ("good", "the tables of this night may be published"),
-    "REJECTED": ("bad", "not published: readers keep the tables of the last good night"),
-    "SUSPICIOUS": ("warn", "held back for a person to look at"),
-    "UNGATED": ("warn", "published without a comparison"),
-}
 
 
 def sections_of(source: Source) -> list[Section]:
@@ -34,8 +27,7 @@ def sections_of(source: Source) -> list[Section]:
 def render(source: Source) -> str:
     """The whole page."""
     sections = sections_of(source)
-    found, reasons = verdict.verdict_of(source)
-    tone, meaning = MEANING.get(found, ("warn", ""))
+    found = source.verdict
     charts = [chart for section in sections for chart in charts_of(section.blocks)]
     more = {name: value for section in sections for name, value in section.data.items()}
     drawn = {chart.id: {"traces": chart.traces, "layout": chart.layout} for chart in charts}
@@ -45,10 +37,10 @@ def render(source: Source) -> str:
         .get_template("report.html")
         .render(
             sections=sections,
-            verdict=found,
-            reasons=reasons,
-            tone=tone,
-            meaning=meaning,
+            verdict=found.verdict,
+            findings=[(verdict.TONES[each.verdict], each.verdict, shown(each.reason, 400)) for each in found.findings],
+            tone=verdict.TONES[found.verdict],
+            meaning=verdict.meaning(found),
             dataset=shown(source.run.snapshot.dataset),
             night=in_words(source.run.run_date),
             run_date=source.run.run_date.isoformat(),

@@ -98,7 +98,8 @@ def _by_activity(rankers: Mapping[str, Any], ranker: str) -> list[Chart]:
         charts.append(lines(f"ranker-activity-{metric}", title, f"{title} by activity: {said}.", names, series, axes))
     axes = Axes(ACTIVITY, "Users", ticks=group_ticks(names), zero=True, switch=True)
     title, users = "Users with a held-out rating", Series("users", [row["users"] for row in rows])
-    return [*charts, bars("ranker-activity-users", title, f"{title} by activity.", names, [users], axes)]
+    said = ", ".join(f"{row['group']}: {row['users']:,}" for row in rows)
+    return [*charts, bars("ranker-activity-users", title, f"{title} by activity: {said}.", names, [users], axes)]
 
 
 def _series(rankers: Mapping[str, Any], ranker: str, key: str, metric: str, names: Sequence[str]) -> list[Series]:
@@ -125,7 +126,8 @@ def _by_popularity(rankers: Mapping[str, Any], ranker: str) -> list[Chart]:
         )
     axes = Axes(POPULARITY, "Items", ticks=group_ticks(names), zero=True, switch=True)
     items = Series("items", [row["items"] for row in rows])
-    return [*charts, bars("ranker-popularity-items", "Items", "Items by popularity.", names, [items], axes)]
+    said = ", ".join(f"{row['group']}: {row['items']:,}" for row in rows)
+    return [*charts, bars("ranker-popularity-items", "Items", f"Items by popularity: {said}.", names, [items], axes)]
 
 
 def _listed_and_wanted(rankers: Mapping[str, Any], ranker: str, names: Sequence[str]) -> list[Series]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys import tables
 from recsys.evaluate.breakdown import BREAKDOWN
+from recsys.gate.stage import DRIFT, verdict_of
+from recsys.gate.verdict import Verdict
 from recsys.prepare.prepared import Prepared
 from recsys.prepare.shards import Shard
 from recsys.prepare.training_set import by_popularity
@@ -25,7 +24,6 @@ from recsys.report.text import shown
 from recsys.run import Run
 
 CHUNK = 1 << 22  # ratings looked at together: 4 million of 8 bytes, and as much again for what is counted
-SOURCES = (tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR)
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,13 @@ class Source:
 
     @cached_property
     def drift(self) -> dict[str, Any]:
-        """drift.json; empty where the run has none."""
-        return read_json(self.folder / "drift.json")
+        """drift.json."""
+        return read_json(self.folder / DRIFT)
 
     @cached_property
     def timings(self) -> dict[str, Any]:
-        """Seconds and peak memory of the stages so far."""
-        return timings(self.run)
+        """Seconds and peak memory of the stages before this one."""
+        return {stage: taken for stage, taken in timings(self.run).items() if stage != "report"}
 
     @property
     def ranker(self) -> str:
@@ -100,16 +98,16 @@ class Source:
         """(n_users,) ratings of each user."""
         return np.diff(self.prepared.array("indptr"))
 
-    @cached_property
+    @property
     def rows_by_source(self) -> dict[str, int]:
         """Rows of the recommendations by `source`."""
-        found: Counter[str] = Counter()
-        for part in sorted((self.folder / "recommendations").glob("part-*.parquet")):
-            with pq.ParquetFile(part, read_dictionary=["source"]) as file:
-                for batch in file.iter_batches(columns=["source"], batch_size=1 << 17):
-                    for each in batch.column(0).value_counts().to_pylist():
-                        found[each["values"]] += each["counts"]
-        return {name: found[name] for name in SOURCES}
+        rows: dict[str, int] = self.drift["now"]["rows"]
+        return rows
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The gate's."""
+        return verdict_of(self.run)
 
     def user_names(self, users: Sequence[int] | NDArray[Any]) -> list[str]:
         """The ids of some users, as text."""
@@ -138,11 +136,12 @@ class Source:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file of the run's own; empty where it is not there."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """A file of the run's own."""
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
 
 
 def metric(record: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """A metric of an evaluation, None where it was not measured."""
-    value: Mapping[str, Any] | None = record.get("metrics", {}).get(name)
+    value: Mapping[str, Any] | None = record["metrics"].get(name)
     return value

@@ -18,7 +18,7 @@ PAGE = Path("report") / "index.html"  # in a run's folder
 def report(run: Run) -> Path:
     """Make the page, once; equal runs give equal bytes but for what the stages took."""
     file = run.folder / PAGE
-    with sealed_stage(file.parent, run.record("report")) as folder:
+    with sealed_stage(file.parent, run.record("report"), under_way=run.under_way) as folder:
         if folder is not None:
             (folder / file.name).write_text(render(Source(run)), encoding="utf-8")
     log.info("report: %s, %.1f MiB", file, file.stat().st_size / (1 << 20))

@@ -10,7 +10,7 @@ from recsys.report.text import whole
 ORDER = (
     "download", "prepare", "train_ranker", "train_rater", "evaluate", "refit_ranker", "refit_rater",
     "write_popular_items", "write_quarantine", "write_similar_items", "write_item_embeddings", "write_user_embeddings",
-    "write_recommendations", "score", "drift",
+    "write_recommendations", "score", "judge",
 )  # fmt: skip
 
 

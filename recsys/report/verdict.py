@@ -1,25 +1,29 @@
-"""The verdict and its reasons, and what was measured beside the baselines."""
+"""The verdict and its reasons, and what was measured beside the baselines and the published run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recsys.gate.verdict import PROMOTED, REJECTED, SUSPICIOUS, UNGATED, Verdict
 from recsys.report.blocks import Facts, Section, Table, Words
 from recsys.report.source import Source, metric
 from recsys.report.text import figure, shown, whole, with_interval
 from recsys.summary import SHOWN
 
-PUBLISHED = ("PROMOTED", "UNGATED")
-HIGHER_IS_BETTER = frozenset({"ndcg", "precision", "recall", "hit_rate", "map", "mrr", "coverage"})
+TONES = {PROMOTED: "good", UNGATED: "warn", SUSPICIOUS: "warn", REJECTED: "bad"}
+MEANINGS = {
+    PROMOTED: "as good as its baselines and the published night, and as plausible",
+    UNGATED: "there was no published night that it could be compared with",
+    SUSPICIOUS: "something is not as it usually is: a person should look",
+    REJECTED: "not good enough",
+}
+ENDINGS = {True: "its tables are for readers", False: "not published: readers keep the tables they have"}
 
 
-def verdict_of(source: Source) -> tuple[str, list[str]]:
-    """The verdict and all reasons: the gate's, then what the comparison with the nights before adds."""
-    gate, drift = source.evaluation.get("gate", {}), source.drift
-    reasons = [shown(reason, 300) for reason in gate.get("reasons", ())]
-    reasons += [shown(str(reason), 300) for reason in drift.get("reasons", ()) if str(reason) not in reasons]
-    return str(gate.get("verdict", "UNGATED")), reasons
+def meaning(verdict: Verdict) -> str:
+    """What a verdict comes to."""
+    return f"{MEANINGS[verdict.verdict]}; {ENDINGS[verdict.publish]}"
 
 
 def section(source: Source) -> Section:
@@ -28,21 +32,21 @@ def section(source: Source) -> Section:
     facts = [
         _measured(source, "ndcg@10", "popular", source.ranker),
         _measured(source, "rmse", "means", source.rater),
-        ("Rows of lists", whole(rows), f"{whole(source.run.config.score.top_n)} a user"),
+        ("Rows of lists", whole(rows), f"up to {whole(source.run.config.score.top_n)} a user"),
         ("Users", whole(counts.users), f"{whole(counts.ratings)} ratings, {whole(counts.items)} items"),
     ]
-    protocol = source.evaluation.get("protocol", {})
+    protocol = source.evaluation["protocol"]
     about = (
-        f"Measured on {whole(protocol.get('held_out_ratings'))} held-out ratings of {whole(protocol.get('users'))} "
-        f"users; in brackets the interval ({protocol.get('interval', 'none')}). The tables come from the same models "
+        f"Measured on {whole(protocol['held_out_ratings'])} held-out ratings of {whole(protocol['users'])} users; in "
+        f"brackets the interval ({protocol['interval']}). The tables come from the same models "
         + ("fitted again on all ratings." if source.run.config.train.refit else "as they were judged.")
     )
-    return Section("verdict", "At a glance", [Facts(facts), _metrics(source), Words(about)])
+    return Section("verdict", "At a glance", [Facts(facts), _metrics(source), Words(about), _champion(source)])
 
 
 def _measured(source: Source, name: str, baseline: str, model: str) -> tuple[str, str, str]:
     value = metric(source.evaluation, name)
-    beside = source.evaluation.get("baselines", {}).get(baseline, {}).get(name)
+    beside = source.evaluation["baselines"][baseline].get(name)
     if value is None:
         return name, figure(None), "no rating is held out"
     return name, figure(value["value"]), f"{model}; {baseline} {figure(beside and beside['value'])}"
@@ -50,32 +54,27 @@ def _measured(source: Source, name: str, baseline: str, model: str) -> tuple[str
 
 def _metrics(source: Source) -> Table:
     evaluation = source.evaluation
-    baselines = {name: value for values in evaluation.get("baselines", {}).values() for name, value in values.items()}
-    champion = evaluation.get("champion") or {}
-    columns = ["Metric", "Tonight", "Baseline", "Difference"]
-    columns += ["Published", "Difference from published"] if champion else []
-    rows = [
-        [
-            name,
-            with_interval(evaluation["metrics"][name]),
-            with_interval(baselines.get(name)),
-            _difference(evaluation.get("differences", {}), name),
-            *(
-                [with_interval(_value(champion, name)), _difference(champion.get("differences", {}), name)]
-                if champion
-                else []
-            ),
-        ]
+    baselines = {name: value for values in evaluation["baselines"].values() for name, value in values.items()}
+    rows = _rows(evaluation["metrics"], baselines, evaluation["differences"])
+    return Table("Metrics beside the baselines", ["Metric", "Tonight", "Baseline", "Difference"], rows)
+
+
+def _champion(source: Source) -> Words | Table:
+    """Tonight's models and the published ones, on the users that neither has an advantage on."""
+    champion = source.evaluation.get("champion") or {}
+    if "differences" not in champion:
+        return Words(f"Not compared with a published run: {shown(champion.get('why_not', 'unknown'), 300)}.")
+    named = f"run {champion['run_id']} of {champion['run_date']}"
+    return Table(
+        f"Beside the published {named}, on {whole(champion['users'])} users whose hold-out it has not learned",
+        ["Metric", "Tonight", "Published", "Difference"],
+        _rows(champion["own"], champion["metrics"], champion["differences"]),
+    )
+
+
+def _rows(own: Mapping[str, Any], other: Mapping[str, Any], differences: Mapping[str, Any]) -> Sequence[Sequence[str]]:
+    return [
+        [name, *(with_interval(values.get(name)) for values in (own, other, differences))]
         for name in SHOWN
-        if name in evaluation.get("metrics", {})
+        if name in own
     ]
-    return Table("Metrics beside the baselines", columns, rows)
-
-
-def _value(champion: Mapping[str, Any], name: str) -> dict[str, float] | None:
-    found: dict[str, float] | None = champion.get("metrics", {}).get(name)
-    return found
-
-
-def _difference(differences: Mapping[str, Any], name: str) -> str:
-    return with_interval(differences.get(name))
