@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from deployments.cli.console import result
-from deployments.cli.options import Json, RunDate, Store, store_folder
-from deployments.cli.run import parse_date
+from deployments.cli.options import Json, RunDate, Store, parse_date, store_folder
 
 
 def report(run_date: RunDate = None, store: Store = None, json_output: Json = False) -> None:

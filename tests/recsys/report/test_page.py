@@ -6,10 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-<<<<<<< Updated upstream
 from itertools import pairwise
-=======
->>>>>>> Stashed changes
 
 import nights
 import numpy as np
@@ -71,11 +68,7 @@ def test_all_sections_stand_in_their_order_under_headings_without_gaps(parsed):
     levels = [int(tag[1]) for tag, _ in parsed.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-<<<<<<< Updated upstream
     assert all(after - before <= 1 for before, after in pairwise(levels))
-=======
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
->>>>>>> Stashed changes
     identities = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(identities) == len(set(identities))
 
