@@ -16,7 +16,18 @@ import httpx
 import pytest
 
 SMALL = ("--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000", "--rater", "means")
-STAGES = {"download", "prepare", "fit-ranker", "fit-rater", "evaluate", "gate", "refit-ranker", "refit-rater", "score"}
+STAGES = {
+    "download",
+    "prepare",
+    "fit-ranker",
+    "fit-rater",
+    "evaluate",
+    "refit-ranker",
+    "refit-rater",
+    "score",
+    "judge",
+    "report",
+}
 
 
 def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
@@ -37,7 +48,7 @@ def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
     assert {artifact["key"] for artifact in artifacts} == {"night-summary", "night-metrics"}
     summary = next(artifact["data"] for artifact in artifacts if artifact["key"] == "night-summary")
     assert manifest["run_id"] in summary
-    assert "PROMOTED" in summary
+    assert "UNGATED" in summary
     metrics = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-metrics")
     assert {"ndcg@10", "rmse"} <= {row["metric"] for row in metrics}
     assert any("prepare: 9,000 ratings" in line["message"] for line in logs)
@@ -62,7 +73,7 @@ def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) ->
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
-    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "publish: ")
+    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "report: ", "publish: ")
     assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
 
 
