@@ -86,6 +86,7 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
+            stages.report(run)
         stages.seal(run)
         show_night(run)
         published = stages.publish(run)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect import task
@@ -29,6 +30,7 @@ from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
+from recsys.report import stage as report_stage
 from recsys.rules import stage as rules_stage
 from recsys.run import Run
 from recsys.score import stage as score_stage
@@ -142,6 +144,13 @@ def score(run: Run) -> int:
 def seal(run: Run) -> None:
     """Check the tables and write the manifest."""
     publish_stage.seal(run)
+
+
+@task(cache_policy=NO_CACHE)
+@_held
+def report(run: Run) -> Path:
+    """Draw the page that people look at."""
+    return report_stage.report(run)
 
 
 @task(cache_policy=NO_CACHE)

@@ -29,6 +29,7 @@ STAGES = {
     "refit-ranker",
     "refit-rater",
     "score",
+    "report",
 }
 
 
@@ -103,7 +104,7 @@ def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) ->
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
-    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "publish: ")
+    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "report: ", "publish: ")
     assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
 
 

@@ -65,8 +65,8 @@ class TestManifest:
         assert not run.work.exists()
         assert not list(run.folder.rglob("*.partial"))
         assert {path.name for path in run.folder.iterdir()} == {
-            "manifest.json", "evaluation.json", "drift.json", "gate.json", "prepared", "model", "recommendations", "similar_items", "popular_items",
-            "quarantine",
+            "manifest.json", "evaluation.json", "breakdown.json", "drift.json", "gate.json", "prepared", "model",
+            "recommendations", "similar_items", "popular_items", "quarantine",
         }  # fmt: skip
 
     def test_what_a_killed_writer_left_is_not_published(self, tmp_path):
