@@ -67,8 +67,8 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    with Store(Path(config.store).resolve()).lock(), engine_of(config) as pieces:
-        run = stages.download(config, config.run_date or _night())
+    with Store(Path(config.store).resolve()).hold(config.compute.lease_s) as lease, engine_of(config) as pieces:
+        run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
         if not run.complete:
             stages.prepare(run)

@@ -191,6 +191,9 @@ class ComputeConfig(Section):
     workers: Count = Field(
         0, description="processes of --engine dask on this machine; 0: one a four cores, at least two"
     )
+    lease_s: float = Field(
+        300.0, gt=0, description="seconds that another machine waits for a silent run before it takes the store over"
+    )
 
 
 class RunConfig(Section):

@@ -15,7 +15,8 @@ from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
-from recsys.store import MANIFEST, Store, write_record
+from recsys.store import MANIFEST, LeaseLost, Store, write_record
+from recsys.store.lease import holds
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
@@ -31,6 +32,7 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
+        token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
     """
 
     store: Path
@@ -38,6 +40,16 @@ class Run:
     config: RunConfig
     snapshot: Snapshot
     holdout: Snapshot | None = None
+    token: int = 0
+
+    def require_lease(self) -> None:
+        """Stop a run that another one has taken for dead.
+
+        Raises:
+            LeaseLost: the store is held by a later run.
+        """
+        if self.token and not holds(Store(self.store).place, self.token):
+            raise LeaseLost(f"a lease later than this run's, which has token {self.token}")
 
     @property
     def top_items(self) -> int:

@@ -27,21 +27,23 @@ def mend(run: Run) -> None:
         BrokenPointer: something that is no file stands in the pointer's place.
     """
     store = Store(run.store)
+    shutil.rmtree(run.under_way, ignore_errors=True)  # of a run that was killed or lost its lease
     damage = _damage_of(run, store)
     if damage:
         log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
-    mend_pointer(store, damaged=run.run_id if damage else None)
+    mend_pointer(store, run.token, damaged=run.run_id if damage else None)
     if damage:
         _set_aside(run)
     _clear_work(store, run)
 
 
-def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
+def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:
     """The pointer, once it leads to a whole run; where it did not, to the latest whole one of its night or before.
 
     Where there is none it is taken away: then nothing is published, which is what readers are told.
 
     Args:
+        token: of the lease under which it is done.
         damaged: a run that is known to be damaged.
     """
     night: date | None
@@ -50,7 +52,7 @@ def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
         if current is None:
             return None
         if current.run_id != damaged and state_of(store.root / current.path).name == "complete":
-            store.point_to(current)  # for the link beside it
+            store.point_to(current, token)  # for the link beside it
             return current
         night, why = current.run_date, f"run {current.run_id} is damaged"
     except BrokenPointer as error:
@@ -62,7 +64,7 @@ def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
         store.withdraw()
         log.warning("publish: the pointer is taken away: %s; there is no whole run before", why)
     else:
-        store.point_to(whole)
+        store.point_to(whole, token)
         log.warning("publish: the pointer leads to run %s of %s again: %s", whole.run_id, whole.run_date, why)
     return whole
 

@@ -48,11 +48,12 @@ def publish(run: Run) -> Published:
     if not was_complete:
         _complete(run)
     store = Store(run.store)
-    current = mend_pointer(store)
+    run.require_lease()
+    current = mend_pointer(store, run.token)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
     outcome = _outcome(was_complete, pointer, current)
     if outcome != "kept":
-        store.point_to(pointer)
+        store.point_to(pointer, run.token)
     _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())

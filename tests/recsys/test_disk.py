@@ -64,14 +64,14 @@ def test_no_room_in_each_stage_and_the_run_goes_on_from_there(tmp_path: Path, ra
         }
     )
     store = Store(tmp_path)
-    with store.lock():
+    with store.hold():
         run = open_run(config, NIGHT)
     for name, stage in STAGES.items():
-        with pytest.raises(UsageError) as told, store.lock(), room_for(20):
+        with pytest.raises(UsageError) as told, store.hold(), room_for(20):
             stage(run)
         assert os.strerror(errno.EFBIG) in told.value.what, name
         assert store.current() is None
-        with store.lock():
+        with store.hold():
             stage(run)
     assert store.current() is not None
 
