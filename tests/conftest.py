@@ -161,14 +161,15 @@ def faulty(s3: Bucket, s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @contextmanager
 def _in_environment(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from recsys.objects import place, service
+    from recsys.objects import service
+    from recsys.store import object_place
 
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    for cached in (service.connect, place.is_conditional):
+    for cached in (service.connect, object_place.is_conditional):
         cached.cache_clear()
     yield
-    for cached in (service.connect, place.is_conditional):
+    for cached in (service.connect, object_place.is_conditional):
         cached.cache_clear()
 
 

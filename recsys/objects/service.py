@@ -14,8 +14,8 @@ from recsys.objects.failures import CHECK_ACCESS, told
 
 
 CONNECT_S, REQUEST_S = 10, 60  # a request carries 8 MiB at most: 60 s is a line of 1 Mbit/s
-# Pauses of 0.2 s doubled to 10 s: a service that is gone is told within a quarter of a minute, a restart outlasted.
-RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_S = 7, 0.2, 10, 120
+# Pauses of 0.2 s doubled to 10 s: a service that is gone is told within half a minute, a restart of it is outlasted.
+RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_S = 9, 0.2, 10, 120
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 ASKED_AGAIN = timedelta(minutes=10)  # for credentials; botocore renews those that run out
 

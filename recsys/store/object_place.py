@@ -11,22 +11,13 @@ from typing import Any
 from recsys.errors import SourceUnavailable
 from recsys.objects.failures import AccessDenied, NotSupported
 from recsys.objects.folder import Found, ObjectFolder
+from recsys.store.place import Stamped, Taken
 
 log = logging.getLogger("recsys")
 
 REMOVED = b"null\n"  # a record that was taken away: services remove without looking at what they remove, so we do not
 PROBE = ".conditional-writes"
 TRIES = 3  # of a conditional write of which it is not known whether it was done
-
-
-@dataclass(frozen=True)
-class Stamped:
-    data: bytes
-    version: str
-
-
-class Taken(Exception):
-    pass
 
 
 @dataclass(frozen=True)
@@ -81,13 +72,16 @@ class ObjectPlace:
                 return _version(self._put(name, data, version))
             except AccessDenied:
                 raise
-            except (Taken, SourceUnavailable):  # of which the first may be the answer to a try that was done after all
+            except (Taken, SourceUnavailable):  # the first may be the answer to a try that was done after all
                 read = self.folder.read(name)
                 if read is not None and read[0] == data:
                     return _version(read[1])
-                if attempt == TRIES or (None if read is None else _version(read[1])) != version:
+                found = None if read is None else _version(read[1])
+                torn = read is not None and not read[0]  # SeaweedFS takes a request that breaks off before its body
+                if attempt == TRIES or (found != version and not torn):
                     raise
-        raise AssertionError("unreachable")
+                version = found
+        raise AssertionError("the last try returns or raises")
 
     def _put(self, name: str, data: bytes, version: str | None) -> Found:
         if not is_conditional(self.folder):
