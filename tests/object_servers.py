@@ -16,7 +16,7 @@ from types import TracebackType
 
 import httpx
 
-KEY, SECRET = "AKIDFORTESTS", "SECRETfortestsSECRETfortests"  # noqa: S105  (of a server that ends with the tests)
+KEY, SECRET = "AKIDFORTESTS", "SECRETfortestsSECRETfortests"
 START_S = 60  # of SeaweedFS on a busy machine; 4 s on an idle one
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
@@ -50,9 +50,19 @@ class SeaweedFS:
         config = self.folder / "s3.json"
         identity = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
         config.write_text(json.dumps({"identities": [identity]}))
-        kinds = ("s3", "s3.port.grpc", "master", "master.port.grpc", "volume", "volume.port.grpc", "filer", "filer.port.grpc")
+        kinds = (
+            "s3",
+            "s3.port.grpc",
+            "master",
+            "master.port.grpc",
+            "volume",
+            "volume.port.grpc",
+            "filer",
+            "filer.port.grpc",
+        )
         ports = [
-            f"-{kind if '.port' in kind else f'{kind}.port'}={port}" for kind, port in zip(kinds, self.ports, strict=True)
+            f"-{kind if '.port' in kind else f'{kind}.port'}={port}"
+            for kind, port in zip(kinds, self.ports, strict=True)
         ]
         more = ("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", f"-s3.config={config}")
         sizes = ("-volume.max=100", "-master.volumeSizeLimitMB=256")
@@ -66,7 +76,9 @@ class SeaweedFS:
         self._wait()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self.process is not None
         self.process.kill()  # it would take its time to end in order, and nothing of it is kept
         self.process.wait()

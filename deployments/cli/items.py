@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import result, table
-from deployments.cli.options import Json, RunDate, Store, store_folder
+from deployments.cli.options import Json, RunDate, Store, store_of
 from deployments.cli.run import parse_date
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="an id, a title, or a part of a title")]
@@ -28,7 +28,7 @@ def similar(
     from recsys.published import PublishedRun
     from recsys.published_items import PublishedItems
 
-    items = PublishedItems(PublishedRun.open(store_folder(store), parse_date(run_date)))
+    items = PublishedItems(PublishedRun.open(store_of(store), parse_date(run_date)))
     item_id = items.find(item)
     found = {
         "item_id": item_id,
@@ -49,7 +49,7 @@ def show_item(item: Item, run_date: RunDate = None, store: Store = None, json_ou
     from recsys.published import PublishedRun
     from recsys.published_items import PublishedItems
 
-    items = PublishedItems(PublishedRun.open(store_folder(store), parse_date(run_date)))
+    items = PublishedItems(PublishedRun.open(store_of(store), parse_date(run_date)))
     described = items.describe(items.find(item))
     neighbours = items.similar(described["item_id"]) if items.can_compare else []
     if json_output:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from recsys.config import DownloadConfig
 from recsys.addresses import is_http, joined, local_path, redacted
+from recsys.config import DownloadConfig
 from recsys.download.catalogue import Dataset
 from recsys.download.copies import Copy, Source, Trust, confirm, keep, known_snapshots, locked
 from recsys.download.fetch import MIB, fetch

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from recsys.addresses import local_path
 from recsys.download.hashing import Digests, Hasher
 from recsys.download.names import data_files, is_pattern
 from recsys.errors import SourceUnavailable
@@ -36,6 +40,23 @@ def list_objects(uri: str) -> tuple[ObjectFolder, tuple[Found, ...]]:
     if not found:
         raise SourceUnavailable(f"Nothing is at {address}.", expected="a file, a folder or a glob", todo=CHECK_NETWORK)
     return folder, found
+
+
+@contextmanager
+def one_file(address: str) -> Iterator[Path]:
+    """A file that is read once: where it lies, or a copy of the object that is gone afterwards.
+
+    Raises:
+        UsageError, SourceUnavailable: as `list_objects`.
+    """
+    path = local_path(address)
+    if path is not None:
+        yield path
+        return
+    folder, (found, *_) = list_objects(address)
+    with TemporaryDirectory(prefix="recsys-") as here:
+        copy_object(folder, found, Path(here) / found.name)
+        yield Path(here) / found.name
 
 
 def copy_object(folder: ObjectFolder, found: Found, destination: Path) -> Digests:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from recsys.config import DownloadConfig, InputConfig
 from recsys.addresses import file_name, is_http, local_path, redacted
+from recsys.config import DownloadConfig, InputConfig
 from recsys.download.columns import items_format, ratings_format
 from recsys.download.copies import Copy, Source, confirm, keep, known_snapshots, locked
 from recsys.download.fetch import fetch

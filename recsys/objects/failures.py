@@ -15,12 +15,16 @@ from recsys.errors import RecsysError, SourceUnavailable, UsageError
 from recsys.objects.address import SERVICES, Address
 
 CHECK_NETWORK = "check the address, the network and whether the service is up, then give the same command again"
-CHECK_ACCESS = "check which credentials this process has and what they may do; docs/object-stores.md says where they come from"
+CHECK_ACCESS = (
+    "check which credentials this process has and what they may do; docs/object-stores.md says where they come from"
+)
 ALLOW_HTTP = "use an https endpoint, or set AWS_ALLOW_HTTP=true where the network is trusted"
 CLIENT_LIBRARIES = {"obstore", "botocore"}
 SECRET_NAME = re.compile(r"^(AWS|AZURE|GOOGLE)_.*(SECRET|TOKEN|KEY|SAS|PASSWORD)", re.IGNORECASE)
 SHORTEST_SECRET = 6  # characters; what is shorter is a switch
 MOST_WORDS = 300  # characters of a library's or a service's message
+DENIED = {"PermissionDeniedError", "UnauthenticatedError", "NoCredentialsError"}
+_DENIED = re.compile(r" 40[13]\b")
 _CODE, _SENTENCE = re.compile(r"<Code>([^<]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _BODY = re.compile(r"[<{].*", re.DOTALL)
 _URL = re.compile(r"\bhttps?://[^\s\"')]+")
@@ -32,6 +36,10 @@ class AccessDenied(SourceUnavailable):
 
 class NotSupported(SourceUnavailable):
     """The service answers, and knows no such request."""
+
+
+class DamagedObject(RecsysError):
+    """An object is not what a manifest says of it."""
 
 
 @contextmanager
@@ -60,7 +68,7 @@ def told(address: Address, doing: str = "read") -> Iterator[None]:
 
 
 def words_of(error: BaseException) -> str:
-    """A library's message without the request's address, the answer's body and whatever the environment keeps secret."""
+    """A library's message without the request's address, the answer's body and what the environment keeps secret."""
     text = str(error).partition("\n\nDebug source")[0]
     code, sentence = _CODE.search(text), _SENTENCE.search(text)
     said = ": ".join(found[1] for found in (code, sentence) if found)
@@ -78,24 +86,26 @@ def hidden(text: str) -> str:
 
 def _of_a_client(error: Exception) -> bool:
     """Errors of the libraries, and those of Python's own kinds that obstore raises, which have no number."""
-    of_python = isinstance(error, FileNotFoundError | ValueError | TimeoutError) and getattr(error, "errno", None) is None
+    of_python = (
+        isinstance(error, FileNotFoundError | ValueError | TimeoutError) and getattr(error, "errno", None) is None
+    )
     return of_python or type(error).__module__.partition(".")[0] in CLIENT_LIBRARIES
 
 
 def _explained(error: Exception, address: Address, doing: str) -> Exception:
     found, kind = words_of(error), type(error).__name__
+    service = SERVICES[address.scheme]
     if "NoSuchBucket" in found or "ContainerNotFound" in found:
-        return SourceUnavailable(f"There is no bucket {address.scheme}://{address.bucket}.", found=found, todo=CHECK_NETWORK)
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(str(address))
-    if kind in ("AlreadyExistsError", "PreconditionError"):
-        return FileExistsError(str(address))
+        what = f"There is no bucket {address.scheme}://{address.bucket}."
+        return SourceUnavailable(what, found=found, todo=CHECK_NETWORK)
+    if isinstance(error, FileNotFoundError) or kind in ("AlreadyExistsError", "PreconditionError"):
+        return (FileNotFoundError if isinstance(error, FileNotFoundError) else FileExistsError)(str(address))
     if isinstance(error, ValueError):
         return UsageError(f"{address} cannot be {doing}.", found=found, todo="check the address")
-    if kind in ("PermissionDeniedError", "UnauthenticatedError", "NoCredentialsError") or re.search(r" 40[13]\b", found):
-        expected = f"credentials for {SERVICES[address.scheme]} with which it may"
+    if kind in DENIED or _DENIED.search(found):
+        expected = f"credentials for {service} with which it may"
         return AccessDenied(f"{address} may not be {doing}.", expected=expected, found=found, todo=CHECK_ACCESS)
     if kind == "NotSupportedError" or " 501 " in found:
-        return NotSupported(f"{SERVICES[address.scheme]} does not know how {address} is to be {doing}.", found=found)
+        return NotSupported(f"{service} does not know how {address} is to be {doing}.", found=found)
     todo = ALLOW_HTTP if found.endswith("builder error") else CHECK_NETWORK
     return SourceUnavailable(f"{address} could not be {doing}.", found=found, todo=todo)

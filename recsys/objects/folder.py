@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from recsys.errors import SourceUnavailable
 from recsys.objects.address import Address
-from recsys.objects.failures import AccessDenied, told
+from recsys.objects.failures import AccessDenied, DamagedObject, told
 from recsys.objects.service import connect
 
-Thing, Result = TypeVar("Thing"), TypeVar("Result")
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
 MIB = 1 << 20
 BLOCK = 8 * MIB  # a request's worth, in both directions
 MOST_PARTS = 9_000  # of one upload; S3 takes 10,000
@@ -60,6 +62,10 @@ class ObjectFolder:
             UsageError: it is no address of an object store.
         """
         return cls(Address.parse(uri))
+
+    def below(self, path: str) -> ObjectFolder:
+        """A folder in this one."""
+        return ObjectFolder(self.address.joined(path))
 
     def find(self, below: str = "", *, deep: bool = True) -> list[Found]:
         """Every object below a path, or only those directly in it, by path.
@@ -125,6 +131,40 @@ class ObjectFolder:
             digest.update(block)
         return digest.hexdigest()
 
+    def fetch(self, path: str, destination: Path, size: int, sha256: str) -> None:
+        """Bring an object here; the file appears whole and as it should be, or not at all.
+
+        Args:
+            size: bytes it must have.
+            sha256: of them, in hex.
+
+        Raises:
+            DamagedObject: it is not there, or has other bytes.
+            SourceUnavailable: it cannot be read to its end.
+        """
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        found, digest = self.look(path), hashlib.sha256()
+        fresh = destination.with_name(f".{destination.name}.{os.getpid()}.new")
+        try:
+            if found is not None and found.bytes == size:
+                with fresh.open("wb") as file:
+                    for block in self.blocks(found):
+                        digest.update(block)
+                        file.write(block)
+                if digest.hexdigest() == sha256:
+                    os.replace(fresh, destination)
+                    return
+        finally:
+            fresh.unlink(missing_ok=True)
+        raise DamagedObject(
+            f"{self.address.joined(path)} is not as it was written.",
+            expected=f"{size:,} bytes with SHA-256 {sha256}",
+            found="nothing"
+            if found is None
+            else f"{found.bytes:,} bytes" + (", changed" if found.bytes == size else ""),
+            todo="`recsys runs verify` compares all files of a run; the same night run again rebuilds it",
+        )
+
     def upload(self, source: Path, path: str, sha256: str) -> bool:
         """Put a file at a path, in parts where it is large, and make sure that the service has its bytes.
 
@@ -184,7 +224,7 @@ class ObjectFolder:
             )
 
     def _has(self, source: Path, path: str, sha256: str) -> bool:
-        """Whether an object has a file's bytes: told by the service's own MD5 where it gives one, else by reading it."""
+        """Whether an object has a file's bytes, by the service's own MD5 where it gives one, else by reading it."""
         found, size = self.look(path), source.stat().st_size
         if found is None or found.bytes != size:
             return False
@@ -226,4 +266,3 @@ def _found(meta: Any, path: str) -> Found:
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, SourceUnavailable) and not isinstance(error, AccessDenied)
-

@@ -11,12 +11,14 @@ from recsys.errors import SourceUnavailable, UsageError
 from recsys.objects.address import Address
 from recsys.objects.failures import CHECK_ACCESS, told
 
-
-
 CONNECT_S, REQUEST_S = 10, 60  # a request carries 8 MiB at most: 60 s is a line of 1 Mbit/s
 # Pauses of 0.2 s doubled to 10 s: a service that is gone is told within half a minute, a restart of it is outlasted.
 RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_S = 9, 0.2, 10, 120
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+WHOSE = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "gs": (),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT"),
+}  # fmt: skip
 ASKED_AGAIN = timedelta(minutes=10)  # for credentials; botocore renews those that run out
 
 
@@ -37,6 +39,11 @@ def connect(scheme: str, bucket: str) -> Any:
             return kind(bucket, client_options=_client(scheme), retry_config=_patience(), **settings)
     except SourceUnavailable as error:  # nothing was asked for yet: it is the settings
         raise UsageError(f"{address} cannot be used.", found=error.found, todo=CHECK_ACCESS) from None
+
+
+def told_apart(address: Address) -> str:
+    """The address, with what in the environment decides whose bucket of that name it is."""
+    return " ".join([str(address), *(os.environ.get(name, "") for name in WHOSE[address.scheme])])
 
 
 def aws_client() -> Any:
@@ -63,7 +70,7 @@ def _patience() -> dict[str, Any]:
 
 
 def _aws_session() -> Any:
-    """botocore's session: AWS_*, AWS_PROFILE and ~/.aws, web identity, single sign-on, container and instance roles."""
+    """Botocore's session: AWS_*, AWS_PROFILE and ~/.aws, web identity, single sign-on, container and instance roles."""
     import botocore.session
 
     return botocore.session.get_session()

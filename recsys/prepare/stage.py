@@ -23,7 +23,7 @@ from recsys.ratings import Snapshot
 from recsys.read import RowsRefused, read_items, read_stream
 from recsys.read.stream import Stream
 from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest
-from recsys.store import Store, sealed_stage, write_whole
+from recsys.store import sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -62,7 +62,7 @@ def check_volume(run: Run, ratings: int) -> None:
         InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's.
     """
     least = run.config.input.min_volume_ratio
-    current = Store(run.store).current() if least and not run.set_aside.exists() else None  # rebuilt: it passed before
+    current = run.home.current() if least and not run.set_aside.exists() else None  # rebuilt: it passed before
     if current is None:
         return
     before = read_manifest(run.store / current.path)["input"]

@@ -26,13 +26,14 @@ def mend(run: Run) -> None:
     Raises:
         BrokenPointer: something that is no file stands in the pointer's place.
     """
-    store = Store(run.store)
+    store = run.home
     shutil.rmtree(run.under_way, ignore_errors=True)  # of a run that was killed or lost its lease
     damage = _damage_of(run, store)
     if damage:
         log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
     mend_pointer(store, run.token, damaged=run.run_id if damage else None)
     if damage:
+        store.open_again(run.folder)
         _set_aside(run)
     _clear_work(store, run)
 
@@ -71,15 +72,19 @@ def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) ->
 
 def _damage_of(run: Run, store: Store) -> Damage | None:
     """None where the run is whole, or was never complete and so may simply go on."""
-    if not run.complete and not (run.folder.exists() and store.names(run.run_id)):
+    if not run.complete and not (run.folder.exists() and store.named() == run.run_id):
         return None
-    return find_damage(run.folder) or None
+    damage = find_damage(store.contents(run.folder))
+    if damage and store.restore(run.folder, damage.changed + damage.missing, damage.added):
+        log.warning("run %s was damaged (%s) and is mended from this machine's copy", run.run_id, damage)
+        damage = find_damage(store.contents(run.folder))
+    return damage or None
 
 
 def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
-    for run in reversed(complete_runs(store.root)):
+    for run in reversed(complete_runs(store)):
         run_date = date.fromisoformat(run.manifest["run_date"])
-        if run.run_id != damaged and (night is None or run_date <= night) and not find_damage(run.folder):
+        if run.run_id != damaged and (night is None or run_date <= night) and not run.damage():
             return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
     return None
 

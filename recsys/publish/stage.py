@@ -16,7 +16,7 @@ from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
-from recsys.store import MANIFEST, Pointer, Store, sync_folder, write_whole
+from recsys.store import Pointer
 
 log = logging.getLogger("recsys")
 
@@ -28,10 +28,16 @@ Outcome = Literal["published", "unchanged", "pointed", "kept"]
 
 @dataclass(frozen=True)
 class Published:
-    """Where the tables of a run stand, and whether the pointer leads there."""
+    """Where the tables of a run stand, and whether the pointer leads there.
+
+    Attributes:
+        folder: of the run on this machine.
+        address: where readers find it: the folder, or its URI.
+    """
 
     run_id: str
     folder: Path
+    address: str
     rows: int
     outcome: Outcome
 
@@ -47,7 +53,7 @@ def publish(run: Run) -> Published:
     was_complete = run.complete
     if not was_complete:
         _complete(run)
-    store = Store(run.store)
+    store = run.home
     run.require_lease()
     current = mend_pointer(store, run.token)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
@@ -57,7 +63,7 @@ def publish(run: Run) -> Published:
     _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())
-    return Published(run.run_id, run.folder, rows, outcome)
+    return Published(run.run_id, run.folder, store.shown(run.folder), rows, outcome)
 
 
 def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None) -> Outcome:
@@ -88,6 +94,5 @@ def _complete(run: Run) -> None:
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()
     manifest = build_manifest(run, sources)
-    sync_folder(run.folder)
-    write_whole(run.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    run.home.seal(run.folder, json.dumps(manifest, indent=2) + "\n")
     log.info("publish: %s files, %s", len(manifest["files"]), sources)

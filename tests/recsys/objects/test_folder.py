@@ -68,7 +68,9 @@ def test_a_service_whose_etag_is_no_md5_is_read(
 def test_listing(folder: ObjectFolder) -> None:
     for path in ("b", "a/2", "a/1", "a/deep/er/3", "ab/4", "a b/ü %20?&=+.csv"):
         folder.put(path, b"")
-    assert [found.path for found in folder.find()] == sorted(("b", "a/2", "a/1", "a/deep/er/3", "ab/4", "a b/ü %20?&=+.csv"))
+    assert [found.path for found in folder.find()] == sorted(
+        ("b", "a/2", "a/1", "a/deep/er/3", "ab/4", "a b/ü %20?&=+.csv")
+    )
     assert [found.path for found in folder.find("a")] == ["a/1", "a/2", "a/deep/er/3"], "ab/ is another folder"
     assert [found.path for found in folder.find("a", deep=False)] == ["a/1", "a/2"]
     assert folder.find("nothing") == []

@@ -15,7 +15,10 @@ from recsys.objects.service import aws_client
 
 
 def left(prefix: str) -> list[str]:
-    return [upload["Key"] for upload in aws_client().list_multipart_uploads(Bucket="tests", Prefix=prefix).get("Uploads", ())]
+    return [
+        upload["Key"]
+        for upload in aws_client().list_multipart_uploads(Bucket="tests", Prefix=prefix).get("Uploads", ())
+    ]
 
 
 def test_what_uploads_left_is_dropped(s3: Any) -> None:
