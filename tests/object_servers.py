@@ -15,8 +15,11 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+from botocore.exceptions import BotoCoreError
+from botocore.session import get_session
 
 KEY, SECRET = "AKIDFORTESTS", "SECRETfortestsSECRETfortests"
+BUCKET = "tests"
 START_S = 60  # of SeaweedFS on a busy machine; 4 s on an idle one
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade"}
 
@@ -90,12 +93,17 @@ class SeaweedFS:
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if httpx.get(f"http://127.0.0.1:{self.ports[2]}/dir/assign", timeout=2).json().get("fid"):
-                    httpx.get(self.url, timeout=2)
+                    self._make_bucket()
                     return
-            except (httpx.TransportError, ValueError):
+            except (httpx.TransportError, BotoCoreError, ValueError):
                 pass
             time.sleep(0.1)
         raise RuntimeError(f"no SeaweedFS: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def _make_bucket(self) -> None:
+        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        client = get_session().create_client("s3", endpoint_url=self.url, **keys)
+        client.create_bucket(Bucket=BUCKET)
 
 
 @dataclass

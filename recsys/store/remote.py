@@ -187,6 +187,9 @@ class RemoteStore(Store):
 
     def restore(self, folder: Path, changed: Iterable[str], added: Iterable[str]) -> bool:
         """Send a complete run's damaged files again, where this machine has them as its manifest says."""
+        changed = tuple(changed)
+        if MANIFEST in changed:
+            return False
         wanted = {entry["path"]: entry for entry in _files(folder)}
         entries = [wanted.get(path) for path in changed]
         if not all(entry and _is_whole(folder / entry["path"], entry) for entry in entries):

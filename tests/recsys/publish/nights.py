@@ -66,14 +66,14 @@ def config_of(**sections):
 
 
 def make_run(
-    store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)
+    store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),), uri=""
 ):
     """A run whose ratings are prepared."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    run = Run(store, night, config or config_of(), snapshot)
+    run = Run(store, night, config or config_of(), snapshot, uri=uri)
     ratings = ratings_of(example_ratings() if dense is None else dense, refused=refused, id_type=id_type)
     titles = [f"Title {place}" for place in range(ratings.n_items)]
     genres = pa.array([None] * ratings.n_items, pa.string())
