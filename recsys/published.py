@@ -254,9 +254,13 @@ class PublishedRun:
             raise self.damaged(damage)
         return damage.files
 
-    def damage(self) -> Damage:
-        """What is missing, changed or not named; reads all files."""
-        return find_damage(self._contents)
+    def damage(self, name: str = MANIFEST) -> Damage:
+        """What is missing, changed or not named; reads all files.
+
+        Args:
+            name: of the manifest, where the gate has refused the run.
+        """
+        return find_damage(self._contents, name)
 
     def damaged(self, damage: Damage) -> DamagedRun:
         """The message of it."""

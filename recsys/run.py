@@ -16,7 +16,7 @@ from recsys.models.edlae import largest_catalogue
 from recsys.objects.folder import ObjectFolder
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
-from recsys.store import MANIFEST, LeaseLost, Store, write_record
+from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
 from recsys.store.remote import RemoteStore
 
@@ -131,6 +131,11 @@ class Run:
         """Whether the manifest stands."""
         return (self.folder / MANIFEST).exists()
 
+    @property
+    def made(self) -> bool:
+        """Whether the run was made to its end, be it complete or refused by the gate."""
+        return self.complete or (self.folder / REFUSED).exists()
+
 
 def items_kept(config: RunConfig) -> int:
     """How many items a configuration keeps at most; 0 keeps all."""
@@ -138,18 +143,18 @@ def items_kept(config: RunConfig) -> int:
     return min(MOST_ITEMS, largest_catalogue(config.compute)) if wanted is None else wanted
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a complete run.
+def read_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """The manifest of a complete run, or by its name that of a refused one.
 
     Raises:
         UsageError: it is missing or cannot be read.
     """
     try:
-        return json.loads((folder / MANIFEST).read_text())  # type: ignore[no-any-return]
+        return json.loads((folder / name).read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
         raise UsageError(
             f"The run in {folder} has no readable manifest.",
-            expected=MANIFEST,
+            expected=name,
             found=str(error),
             todo="choose a complete run; `recsys runs list` shows them",
         ) from error

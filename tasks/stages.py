@@ -21,6 +21,8 @@ from recsys.download.stage import open_run
 from recsys.errors import SourceUnavailable
 from recsys.evaluate import stage as evaluate_stage
 from recsys.evaluate.stage import Evaluation
+from recsys.gate import stage as judge_stage
+from recsys.gate.verdict import Verdict
 from recsys.models.registry import Role
 from recsys.prepare import stage as prepare_stage
 from recsys.prepare.prepared import Counts
@@ -100,9 +102,10 @@ def evaluate(run: Run) -> Evaluation:
 
 
 @task(cache_policy=NO_CACHE)
-def gate(evaluation: Evaluation) -> None:
-    """Stop a run that is worse than its baselines."""
-    evaluate_stage.require_promotion(evaluation)
+@_held
+def judge(run: Run) -> Verdict:
+    """Compare the finished night with the published one, and let the gate speak."""
+    return judge_stage.judge(run)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="refit-{role}")

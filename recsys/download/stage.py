@@ -32,6 +32,7 @@ def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     store = open_store(config.store, config.compute.workspace)
     uri = store.name if isinstance(store, RemoteStore) else ""
     run = Run(store.root, run_date, config, *take_inputs(config, store), token, uri)
+    store.pull("nights")
     store.has_manifest(run.folder)  # brings it, where another machine has completed the run
     snapshot = run.snapshot
     if not run.complete:

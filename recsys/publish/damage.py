@@ -11,7 +11,7 @@ from typing import Any
 
 from recsys.errors import RecsysError, sample
 from recsys.publish.manifest import is_sealed
-from recsys.store import MANIFEST
+from recsys.store import MANIFEST, REFUSED
 from recsys.store.contents import Contents, LocalContents
 
 
@@ -40,14 +40,19 @@ class Damage:
         return "; ".join(f"{what}: {sample(paths)}" for what, paths in parts if paths)
 
 
-def find_damage(run: Path | Contents) -> Damage:
-    """Compare every file of a run with its manifest, and that with its own seal; reads all of them."""
+def find_damage(run: Path | Contents, name: str = MANIFEST) -> Damage:
+    """Compare every file of a run with its manifest, and that with its own seal; reads all of them.
+
+    Args:
+        run: its folder, or its files wherever they are.
+        name: of the manifest, where the gate has refused the run.
+    """
     contents = LocalContents(run) if isinstance(run, Path) else run
-    manifest = _manifest_or_damage(contents)
+    manifest = _manifest_or_damage(contents, name)
     if isinstance(manifest, Damage):
         return manifest
     wanted = {entry["path"]: entry for entry in manifest["files"]}
-    found = contents.paths() - {MANIFEST}
+    found = contents.paths() - {MANIFEST, REFUSED}
     both = sorted(found & set(wanted))
     sizes = contents.sizes(both)
     sized = [path for path in both if sizes.get(path) == wanted[path]["bytes"]]
@@ -86,12 +91,12 @@ def damaged_run(folder: Path, damage: Damage, shown: str | None = None) -> Damag
     )
 
 
-def _manifest_or_damage(contents: Contents) -> dict[str, Any] | Damage:
-    data = contents.read(MANIFEST)
+def _manifest_or_damage(contents: Contents, name: str) -> dict[str, Any] | Damage:
+    data = contents.read(name)
     if data is None:
-        return Damage(0, missing=(MANIFEST,))
+        return Damage(0, missing=(name,))
     try:
         manifest = json.loads(data)
     except ValueError:
         manifest = None
-    return manifest if is_sealed(manifest) else Damage(0, changed=(MANIFEST,))
+    return manifest if is_sealed(manifest) else Damage(0, changed=(name,))

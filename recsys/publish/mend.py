@@ -11,17 +11,25 @@ import os
 import shutil
 from datetime import date
 
+from recsys.evaluate.champion import pick_champion
+from recsys.history.holds import read_holds
+from recsys.models.registry import ROLES
+from recsys.objects.failures import DamagedObject
 from recsys.publish.damage import Damage, find_damage
 from recsys.published import complete_runs
-from recsys.run import Run
+from recsys.run import Run, read_manifest
 from recsys.states import may_go_on, state_of
-from recsys.store import BrokenPointer, Pointer, Store, sync_folder
+from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sync_folder
+from recsys.train.stage import judged_folder
 
 log = logging.getLogger("recsys")
 
+CHAMPION_PARTS = ("prepared", "model/judged", "recommendations")  # of a published run, to compare tonight's with
+
 
 def mend(run: Run) -> None:
-    """Set the run aside where it was complete and is damaged, mend the pointer, clear what ended runs have left.
+    """Set the run aside where it was complete and is damaged, mend the pointer, clear what ended runs have left; then
+    settle which published run this one is compared with.
 
     Raises:
         BrokenPointer: something that is no file stands in the pointer's place.
@@ -33,9 +41,41 @@ def mend(run: Run) -> None:
         log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
     mend_pointer(store, run.token, damaged=run.run_id if damage else None)
     if damage:
-        store.open_again(run.folder)
+        store.hide(run.folder / MANIFEST)
         _set_aside(run)
     _clear_work(store, run)
+    if not run.made:
+        pick_champion(run, *_champion(run, store))
+
+
+def _champion(run: Run, store: Store) -> tuple[str | None, str]:
+    """Where the run stands that this one is compared with, or why there is none: what readers had that night."""
+    if not run.config.gate.champion:
+        return None, "switched off by gate.champion"
+    current = store.current()
+    if current is None or current.run_date > run.run_date or current.run_id == run.run_id:
+        current = _latest_whole(store, run.run_date, run.run_id)
+    if current is None:
+        return None, "nothing was published before"
+    why_not = _why_not(run, store, current)
+    return (None, why_not) if why_not else (current.path, "")
+
+
+def _why_not(run: Run, store: Store, published: Pointer) -> str:
+    """Why a published run is none to be compared with; empty where it is one, and on this machine."""
+    folder = store.root / published.path
+    manifest = read_manifest(folder)
+    if manifest["input"]["dataset"] != run.snapshot.dataset:
+        return f"run {published.run_id} is of {manifest['input']['dataset']}"
+    if manifest["config"].get("demo") != run.effective_config.get("demo"):
+        return f"run {published.run_id} is of another demo"
+    try:
+        for part in CHAMPION_PARTS:
+            store.here(folder, part)
+    except DamagedObject as error:
+        return error.what
+    kept = all(judged_folder(folder, role).is_dir() for role in ROLES)
+    return "" if kept else f"run {published.run_id} has kept no judged models"
 
 
 def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:
@@ -82,9 +122,10 @@ def _damage_of(run: Run, store: Store) -> Damage | None:
 
 
 def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
+    withdrawn = read_holds(store).withdrawn
     for run in reversed(complete_runs(store)):
         run_date = date.fromisoformat(run.manifest["run_date"])
-        if run.run_id != damaged and (night is None or run_date <= night) and not run.damage():
+        if run.run_id not in (damaged, *withdrawn) and (night is None or run_date <= night) and not run.damage():
             return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
     return None
 

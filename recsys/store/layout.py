@@ -20,6 +20,7 @@ from recsys.store.place import LocalPlace, Place, Stamped, Taken, not_writable
 log = logging.getLogger("recsys")
 
 MANIFEST = "manifest.json"
+REFUSED = "manifest.refused.json"  # in its place where the gate refused the run
 POINTER = "published/CURRENT.json"
 TABLES = ("recommendations", "similar_items", "popular_items", "item_embeddings", "user_embeddings", "quarantine")
 
@@ -119,6 +120,10 @@ class Store:
             return None
         return None if pointer is None else pointer.run_id
 
+    def names(self, run_id: str) -> bool:
+        """Whether the pointer names a run, be it there or not."""
+        return self.named() == run_id
+
     def _pointer(self) -> Pointer | None:
         return self._stamped()[1]
 
@@ -145,13 +150,17 @@ class Store:
         """The files of a run as readers get them."""
         return LocalContents(folder)
 
+    def bytes_below(self, folder: Path) -> int:
+        """What all files below a folder take."""
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
     def seal(self, folder: Path, manifest: str, name: str = MANIFEST) -> None:
         """Complete a run whose files all stand: its manifest is written last."""
         sync_folder(folder)
         write_whole(folder / name, manifest)
 
-    def open_again(self, folder: Path) -> None:
-        """Before a complete run is set aside to be made anew: readers elsewhere must not take it for whole."""
+    def hide(self, path: Path) -> None:
+        """Take a file or folder below the root away from readers elsewhere, manifests first; here it stays."""
 
     def restore(self, folder: Path, changed: Iterable[str], added: Iterable[str]) -> bool:
         """Mend a complete run's damaged files from another copy of the same bytes; whether there was one."""

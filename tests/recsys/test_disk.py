@@ -16,6 +16,7 @@ from recsys.config import RunConfig
 from recsys.download.stage import open_run
 from recsys.errors import RecsysError, UsageError, disk_told
 from recsys.evaluate import stage as evaluate_stage
+from recsys.gate.stage import judge
 from recsys.prepare.stage import prepare
 from recsys.publish.stage import publish
 from recsys.score.stage import score, score_shard
@@ -34,6 +35,7 @@ STAGES = {
     "refit the rater": lambda run: refit(run, "rater"),
     "score a shard": lambda run: score_shard(run, 0),
     "score": score,
+    "judge": judge,
     "publish": publish,
 }
 

@@ -11,9 +11,11 @@ from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
-from nights import NIGHT, make_run, score_run
+from nights import NIGHT, config_of, make_run, score_run
 
-from recsys.errors import SourceUnavailable
+from recsys.errors import GateRefused, SourceUnavailable, UsageError
+from recsys.history.prune import prune
+from recsys.history.shown import promote, roll_back
 from recsys.objects import service
 from recsys.objects.failures import DamagedObject
 from recsys.publish.damage import DamagedRun, find_damage
@@ -22,7 +24,7 @@ from recsys.publish.stage import publish
 from recsys.published import PublishedRun, complete_runs, find_run
 from recsys.run import read_manifest
 from recsys.states import state_of
-from recsys.store import MANIFEST, BrokenPointer, LeaseLost, open_store
+from recsys.store import MANIFEST, REFUSED, BrokenPointer, LeaseLost, open_store
 from recsys.store.lease import hold
 
 BEFORE = date(2026, 1, 30)
@@ -88,7 +90,8 @@ def test_a_night_is_read_on_another_machine(machine):
     assert (said.outcome, said.address) == ("published", f"{machine('one').name}/{below(run)}")
     there = {found.path for found in machine("one").objects.find()}
     local = {path.relative_to(run.store).as_posix() for path in run.folder.rglob("*") if path.is_file()}
-    assert there - {".conditional-writes"} == local | {"published/CURRENT.json"}
+    row = f"nights/part-{NIGHT}-{run.run_id}.parquet"
+    assert there - {".conditional-writes"} == local | {"published/CURRENT.json", row}
     other = PublishedRun.open(machine("two"))
     assert other.address_of("recommendations") == f"{said.address}/recommendations"
     assert [path.name for path in other.folder.iterdir()] == [MANIFEST], "nothing is fetched before it is read"
@@ -232,11 +235,11 @@ def test_damage_is_rebuilt_where_there_is_no_copy(machine, what, monkeypatch):
     whole = tables(PublishedRun.open(machine("reader")))
     flip(machine("one").objects, f"{below(run)}/{what}")
     seen = []
-    remove = type(machine("two")).open_again
+    remove = type(machine("two")).hide
     monkeypatch.setattr(
         type(machine("two")),
-        "open_again",
-        lambda store, folder: (seen.append(PublishedRun.open(machine("reader")).run_id), remove(store, folder)),
+        "hide",
+        lambda store, path: (seen.append(PublishedRun.open(machine("reader")).run_id), remove(store, path)),
     )
     rebuilt, said = again(machine("two"))
     assert seen == [before.run_id], "the pointer leaves the run before anything of it is changed"
@@ -326,12 +329,10 @@ def test_a_pointer_or_a_manifest_does_not_lead_out(machine, path, tmp_path):
     run, _ = published(machine("two"), BEFORE)
     manifest = read_manifest(run.folder)
     manifest["files"].append({"path": f"recommendations/{path}", "bytes": 1, "sha256": ""})
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     from recsys.store.remote import _files
 
-    assert not [entry for entry in _files(folder) if ".." in entry["path"]]
+    assert not [entry for entry in _files(tmp_path / MANIFEST) if ".." in entry["path"]]
 
 
 def test_older_copies_leave_the_workspace(machine, monkeypatch):
@@ -344,6 +345,39 @@ def test_older_copies_leave_the_workspace(machine, monkeypatch):
     assert len(complete_runs(store)) == 3
     oldest = PublishedRun.open(store, date(2026, 1, 28))
     assert len(tables(oldest)) == len(oldest.tables), "and come back where they are read"
+
+
+def test_a_refused_night_is_promoted_from_another_machine(machine):
+    run = made(machine("one"), config=config_of(gate={"min_ndcg": 2.0}))
+    with pytest.raises(GateRefused):
+        publish(run)
+    assert [state_of(folder).name for folder in machine("two").runs()] == ["refused by the gate"]
+    with pytest.raises(UsageError, match="Nothing is published"):
+        PublishedRun.open(machine("two"))
+    elsewhere = replace(run, store=machine("three").root)
+    machine("three").has_manifest(elsewhere.folder)
+    with pytest.raises(GateRefused):  # found made, and refused again
+        publish(elsewhere)
+    assert promote(machine("two"), run.run_id, by="an operator", reason="looked at").outcome == "published"
+    assert PublishedRun.open(machine("reader")).verify()
+    assert PublishedRun.open(machine("reader")).manifest["gate"]["promoted_by"]["by"] == "an operator"
+    assert machine("reader").objects.look(f"{below(run)}/{REFUSED}") is None
+    assert promote(machine("one"), run.run_id, by="an operator", reason="looked at").outcome == "unchanged"
+
+
+def test_history_from_another_machine(machine):
+    nights = [published(machine("one"), date(2026, 1, day))[0] for day in (28, 29, 30)]
+    assert roll_back(machine("two"), nights[1].run_id).outcome == "published"
+    assert PublishedRun.open(machine("reader")).run_id == nights[1].run_id
+    assert roll_back(machine("one"), nights[1].run_id).outcome == "unchanged"
+    before = {found.path for found in machine("one").objects.find()}
+    assert prune(machine("two"), 1, dry_run=True).runs == (nights[0].run_id,)
+    assert {found.path for found in machine("one").objects.find()} == before
+    for machine_again in ("two", "one"):
+        prune(machine(machine_again), 1)
+        left = {found.path.split("/")[2] for found in machine("one").objects.find("runs")}
+        assert left == {f"run_id={run.run_id}" for run in nights[1:]}
+    assert PublishedRun.open(machine("reader")).verify()
 
 
 def test_a_lease_lies_in_the_object_store(machine):
