@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import unquote
 
 import httpx
 from botocore.exceptions import BotoCoreError
@@ -145,7 +146,7 @@ class Proxy:
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 with lock:
-                    asked = Asked(self.command, self.path, len(proxy.asked) + 1)
+                    asked = Asked(self.command, unquote(self.path), len(proxy.asked) + 1)
                     proxy.asked.append(asked)
                     fault = proxy.fault(asked)
                     if fault is not None:

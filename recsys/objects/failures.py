@@ -24,7 +24,8 @@ SECRET_NAME = re.compile(r"^(AWS|AZURE|GOOGLE)_.*(SECRET|TOKEN|KEY|SAS|PASSWORD)
 SHORTEST_SECRET = 6  # characters; what is shorter is a switch
 MOST_WORDS = 300  # characters of a library's or a service's message
 DENIED = {"PermissionDeniedError", "UnauthenticatedError", "NoCredentialsError"}
-_DENIED = re.compile(r" 40[13]\b")
+_DENIED, _NOT_KNOWN = re.compile(r" 40[13]\b"), re.compile(r" 501\b")
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _CODE, _SENTENCE = re.compile(r"<Code>([^<]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,300})</Message>")
 _BODY = re.compile(r"[<{].*", re.DOTALL)
 _URL = re.compile(r"\bhttps?://[^\s\"')]+")
@@ -36,6 +37,10 @@ class AccessDenied(SourceUnavailable):
 
 class NotSupported(SourceUnavailable):
     """The service answers, and knows no such request."""
+
+
+class BrokenAnswer(SourceUnavailable):
+    """An answer that began and broke off; the libraries ask again where none began."""
 
 
 class DamagedObject(RecsysError):
@@ -94,18 +99,25 @@ def _of_a_client(error: Exception) -> bool:
 
 def _explained(error: Exception, address: Address, doing: str) -> Exception:
     found, kind = words_of(error), type(error).__name__
-    service = SERVICES[address.scheme]
-    if "NoSuchBucket" in found or "ContainerNotFound" in found:
-        what = f"There is no bucket {address.scheme}://{address.bucket}."
-        return SourceUnavailable(what, found=found, todo=CHECK_NETWORK)
-    if isinstance(error, FileNotFoundError) or kind in ("AlreadyExistsError", "PreconditionError"):
-        return (FileNotFoundError if isinstance(error, FileNotFoundError) else FileExistsError)(str(address))
+    if isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(found):
+        return FileNotFoundError(str(address))
+    if kind in ("AlreadyExistsError", "PreconditionError"):
+        return FileExistsError(str(address))
     if isinstance(error, ValueError):
         return UsageError(f"{address} cannot be {doing}.", found=found, todo="check the address")
+    return _failure(kind, found, address, doing)
+
+
+def _failure(kind: str, found: str, address: Address, doing: str) -> SourceUnavailable:
+    if _NO_BUCKET.search(found):
+        bucket = f"{address.scheme}://{address.bucket}"
+        return SourceUnavailable(f"There is no bucket {bucket}.", found=found, todo="check the address, or make it")
     if kind in DENIED or _DENIED.search(found):
-        expected = f"credentials for {service} with which it may"
+        expected = f"credentials for {SERVICES[address.scheme]} with which it may"
         return AccessDenied(f"{address} may not be {doing}.", expected=expected, found=found, todo=CHECK_ACCESS)
-    if kind == "NotSupportedError" or " 501 " in found:
-        return NotSupported(f"{service} does not know how {address} is to be {doing}.", found=found)
+    if kind == "NotSupportedError" or _NOT_KNOWN.search(found):
+        return NotSupported(f"{SERVICES[address.scheme]} does not know how {address} is to be {doing}.", found=found)
+    if "body error" in found:
+        return BrokenAnswer(f"{address} could not be {doing} to the end.", found=found, todo=CHECK_NETWORK)
     todo = ALLOW_HTTP if found.endswith("builder error") else CHECK_NETWORK
     return SourceUnavailable(f"{address} could not be {doing}.", found=found, todo=todo)

@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
+from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_attempt
 
 from recsys.errors import SourceUnavailable
 from recsys.objects.address import Address
-from recsys.objects.failures import AccessDenied, DamagedObject, told
+from recsys.objects.failures import AccessDenied, BrokenAnswer, DamagedObject, told
 from recsys.objects.service import connect
 
 Thing = TypeVar("Thing")
@@ -73,11 +74,13 @@ class ObjectFolder:
         Raises:
             SourceUnavailable: it cannot be listed.
         """
-        place = self.address.joined(below)
-        with told(place, "listed"):
-            prefix = place.key or None
-            bucket = self._bucket
-            listed = bucket.list(prefix).collect() if deep else bucket.list_with_delimiter(prefix)["objects"]
+        place, bucket = self.address.joined(below), self._bucket
+        prefix = place.key or None
+        listed = _asked(
+            place,
+            "listed",
+            lambda: bucket.list(prefix).collect() if deep else bucket.list_with_delimiter(prefix)["objects"],
+        )
         skipped = len(self.address.key) + 1 if self.address.key else 0
         return sorted((_found(meta, meta["path"][skipped:]) for meta in listed), key=lambda found: found.path)
 
@@ -98,9 +101,7 @@ class ObjectFolder:
         """All bytes of a small object, and which edition they are; None where there is none."""
         place = self.address.joined(path)
         try:
-            with told(place):
-                got = self._bucket.get(place.key)
-                return bytes(got.bytes()), _found(got.meta, path)
+            return _asked(place, "read", lambda: _whole(self._bucket.get(place.key), path))
         except FileNotFoundError:
             return None
 
@@ -115,8 +116,7 @@ class ObjectFolder:
             stop = min(start + BLOCK, found.bytes)
             options = {"range": (start, stop)} | ({"if_match": found.etag} if found.etag else {})
             try:
-                with told(place):
-                    block = bytes(self._bucket.get(place.key, options=options).bytes())
+                block = _asked(place, "read", partial(_part, self._bucket, place.key, options))
             except (FileNotFoundError, FileExistsError):
                 raise SourceUnavailable(f"{place} was replaced while it was read.", todo=ONCE_MORE) from None
             if len(block) != stop - start:
@@ -258,6 +258,25 @@ def md5_etag(source: Path, part: int) -> str:
         return (parts[0] if parts else hashlib.md5(usedforsecurity=False)).hexdigest()
     joined = b"".join(md5.digest() for md5 in parts)
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _asked(place: Address, doing: str, ask: Callable[[], Result]) -> Result:
+    """An answer that came to its end."""
+
+    def once() -> Result:
+        with told(place, doing):
+            return ask()
+
+    again = Retrying(stop=stop_after_attempt(TRIES), retry=retry_if_exception_type(BrokenAnswer), reraise=True)
+    return again(once)
+
+
+def _whole(got: Any, path: str) -> tuple[bytes, Found]:
+    return bytes(got.bytes()), _found(got.meta, path)
+
+
+def _part(bucket: Any, key: str, options: Any) -> bytes:
+    return bytes(bucket.get(key, options=options).bytes())
 
 
 def _found(meta: Any, path: str) -> Found:

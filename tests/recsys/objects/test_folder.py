@@ -116,6 +116,19 @@ def test_failures_that_pass_are_outlasted(faulty: Any, folder: ObjectFolder, qui
     assert set(faulty.failed) == set(kinds)
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again(faulty: Any, folder: ObjectFolder, quick: None) -> None:
+    """Twice each, and the library itself asks again only where no answer began."""
+    folder.put("a", b"12345678")
+    (found,) = folder.find()
+    for ask in (folder.find, lambda: folder.read("a"), lambda: folder.sha256(found)):
+        left = iter(("torn", "torn"))
+        faulty.fault = lambda asked, left=left: next(left, None) if asked.method == "GET" else None
+        assert ask()
+    faulty.fault = lambda asked: "torn" if asked.method == "GET" else None
+    with pytest.raises(SourceUnavailable, match="could not be listed to the end"):
+        folder.find()
+
+
 def test_a_silent_service_is_given_up(faulty: Any, folder: ObjectFolder, quick: None) -> None:
     faulty.silence_s, faulty.fault = 1.2, lambda asked: "silent"
     with pytest.raises(SourceUnavailable, match="could not be read"):
