@@ -20,6 +20,7 @@ from recsys import tables
 from recsys.download.columns import pairs_format
 from recsys.download.objects import one_file
 from recsys.errors import RecsysError, UsageError, sample
+from recsys.history.holds import read_holds
 from recsys.identifiers import UNKNOWN
 from recsys.models import registry
 from recsys.models.base import Ranker, Rater
@@ -275,6 +276,21 @@ def complete_runs(store: Store | Path) -> list[PublishedRun]:
     """All runs with a manifest that is as it was written, by (run_date, published_at)."""
     readable = [run for run in _with_manifest(open_store(store)) if _readable(run)]
     return sorted(readable, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
+
+
+def published_before(store: Store, run_date: date, besides: str = "") -> PublishedRun | None:
+    """What readers had on a night: the published run where it is not of a later one, else the last complete one until
+    then that was not taken back.
+
+    Args:
+        besides: a run_id that does not count.
+    """
+    current = store.current()
+    if current is not None and current.run_date <= run_date and current.run_id != besides:
+        return PublishedRun(store.root / current.path, store)
+    out = {besides, *read_holds(store).withdrawn}
+    earlier = [run for run in complete_runs(store) if run.manifest["run_date"] <= run_date.isoformat()]
+    return next((run for run in reversed(earlier) if run.run_id not in out), None)
 
 
 def find_run(store: Store | Path | str, run_id: str) -> PublishedRun:

@@ -16,8 +16,8 @@ from recsys.history.holds import read_holds
 from recsys.models.registry import ROLES
 from recsys.objects.failures import DamagedObject
 from recsys.publish.damage import Damage, find_damage
-from recsys.published import complete_runs
-from recsys.run import Run, read_manifest
+from recsys.published import PublishedRun, complete_runs, published_before
+from recsys.run import Run
 from recsys.states import may_go_on, state_of
 from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sync_folder
 from recsys.train.stage import judged_folder
@@ -45,37 +45,33 @@ def mend(run: Run) -> None:
         _set_aside(run)
     _clear_work(store, run)
     if not run.made:
-        pick_champion(run, *_champion(run, store))
+        pick_champion(run, *_champion(run))
 
 
-def _champion(run: Run, store: Store) -> tuple[str | None, str]:
+def _champion(run: Run) -> tuple[str | None, str]:
     """Where the run stands that this one is compared with, or why there is none: what readers had that night."""
     if not run.config.gate.champion:
         return None, "switched off by gate.champion"
-    current = store.current()
-    if current is None or current.run_date > run.run_date or current.run_id == run.run_id:
-        current = _latest_whole(store, run.run_date, run.run_id)
-    if current is None:
+    before = published_before(run.home, run.run_date, run.run_id)
+    if before is None:
         return None, "nothing was published before"
-    why_not = _why_not(run, store, current)
-    return (None, why_not) if why_not else (current.path, "")
+    why_not = _why_not(run, before)
+    return (None, why_not) if why_not else (before.folder.relative_to(run.store).as_posix(), "")
 
 
-def _why_not(run: Run, store: Store, published: Pointer) -> str:
+def _why_not(run: Run, before: PublishedRun) -> str:
     """Why a published run is none to be compared with; empty where it is one, and on this machine."""
-    folder = store.root / published.path
-    manifest = read_manifest(folder)
-    if manifest["input"]["dataset"] != run.snapshot.dataset:
-        return f"run {published.run_id} is of {manifest['input']['dataset']}"
-    if manifest["config"].get("demo") != run.effective_config.get("demo"):
-        return f"run {published.run_id} is of another demo"
+    if before.manifest["input"]["dataset"] != run.snapshot.dataset:
+        return f"run {before.run_id} is of {before.manifest['input']['dataset']}"
+    if before.manifest["config"].get("demo") != run.effective_config.get("demo"):
+        return f"run {before.run_id} is of another demo"
     try:
         for part in CHAMPION_PARTS:
-            store.here(folder, part)
+            before.part(part)
     except DamagedObject as error:
         return error.what
-    kept = all(judged_folder(folder, role).is_dir() for role in ROLES)
-    return "" if kept else f"run {published.run_id} has kept no judged models"
+    kept = all(judged_folder(before.folder, role).is_dir() for role in ROLES)
+    return "" if kept else f"run {before.run_id} has kept no judged models"
 
 
 def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:
