@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ from recsys.store.place import Stamped, Taken
 log = logging.getLogger("recsys")
 
 MANIFESTS = (MANIFEST, REFUSED)
-RUNS, RUN_DEPTH = "runs", 3  # runs/run_date=.../run_id=.../manifest.json
+RUNS, RUN_FILE = "runs", re.compile(r"(runs/run_date=[^/]+/run_id=[^/]+)/(.+)")
 KEPT_HERE = 2  # runs of which the files stay in the working copy: the published one, and the one before
 IN_USE_S = 3_600.0  # a run used within the last hour stays too: a reader may still be at its files
 
@@ -114,15 +115,23 @@ class RemoteStore(Store):
     def runs(self) -> list[Path]:
         """Folders of all runs, those that other machines have made and those that this one is making.
 
-        The manifests are brought here; what was pruned elsewhere goes from here.
+        The manifests are brought here; what was pruned elsewhere goes from here. A run that is only partly sent, or
+        partly pruned, is a folder without one.
         """
-        there: dict[Path, list[Found]] = {folder: [] for folder in super().runs()}
+        there: dict[Path, list[Found]] = {}
         for found in self.objects.find(RUNS):
-            if found.name in MANIFESTS and found.path.count("/") == RUN_DEPTH:
-                there.setdefault((self.root / found.path).parent, []).append(found)
-        in_parallel(
-            lambda run: self._settle(run[0], {found.name: self._read(found) for found in run[1]}), there.items()
-        )
+            if parts := RUN_FILE.fullmatch(found.path):
+                manifests = there.setdefault(self.root / parts[1], [])
+                manifests += [found] if parts[2] in MANIFESTS else []
+
+        def settle(folder: Path) -> None:
+            self._settle(folder, {found.name: self._read(found) for found in there.get(folder, ())})
+            if folder in there:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+
+        in_parallel(settle, there.keys() | set(super().runs()))
         return super().runs()
 
     def here(self, folder: Path, part: str) -> Path:

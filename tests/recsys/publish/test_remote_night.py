@@ -380,6 +380,32 @@ def test_history_from_another_machine(machine):
     assert PublishedRun.open(machine("reader")).verify()
 
 
+def test_what_is_left_of_a_kill_goes_with_the_next_pruning(machine, monkeypatch):
+    """Killed after the manifest was removed, with the other objects still there."""
+    nights = [published(machine("one"), date(2026, 1, day))[0] for day in (28, 29)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(machine("one").objects), "remove", _only_first(type(machine("one").objects).remove))
+        with pytest.raises(KeyboardInterrupt):
+            prune(machine("one"), 1)
+    left = machine("one").objects.find(below(nights[0]))
+    assert left
+    assert MANIFEST not in [found.name for found in left]
+    for name in ("two", "one"):
+        states = {folder.name: state_of(folder).name for folder in machine(name).runs()}
+        assert states == {f"run_id={nights[0].run_id}": "unfinished", f"run_id={nights[1].run_id}": "complete"}
+    assert prune(machine("two"), 1).runs == (nights[0].run_id,)
+    assert machine("one").objects.find(below(nights[0])) == []
+    assert [folder.name for folder in machine("one").runs()] == [f"run_id={nights[1].run_id}"]
+
+
+def _only_first(remove):
+    def first(self, paths):
+        remove(self, list(paths)[:1])
+        raise KeyboardInterrupt
+
+    return first
+
+
 def test_a_lease_lies_in_the_object_store(machine):
     with hold(machine("one").place, "s3://x"), pytest.raises(Exception, match="Another run holds the store s3://"):
         machine("two").require_free()
