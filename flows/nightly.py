@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
@@ -25,7 +24,7 @@ from recsys.config import (
 from recsys.models.registry import ROLES
 from recsys.progress import reported_to
 from recsys.publish.stage import Published
-from recsys.store import Store
+from recsys.store import open_store
 from tasks import stages
 from tasks.artifacts import record_tables, show_night
 from tasks.engines import engine_of
@@ -71,8 +70,8 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    home = Store(Path(config.store).resolve())
-    with home.hold(config.compute.lease_s) as lease, engine_of(config) as pieces, reported_to(OnPage()):
+    home = open_store(config.store, config.compute.workspace)
+    with home.hold(config.compute.lease_s) as lease, engine_of(config, home.root) as pieces, reported_to(OnPage()):
         run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
         if not run.made:

@@ -230,6 +230,9 @@ class ComputeConfig(Section):
     workers: Count = Field(
         0, description="processes of --engine dask on this machine; 0: one a four cores, at least two"
     )
+    workspace: str | None = Field(
+        None, description="folder for working copies of stores in object stores; unset: recsys in the user's cache"
+    )
     lease_s: float = Field(
         300.0, gt=0, description="seconds that another machine waits for a silent run before it takes the store over"
     )
@@ -238,7 +241,7 @@ class ComputeConfig(Section):
 class RunConfig(Section):
     """All that decides what a run makes, and where."""
 
-    store: str = Field("./store", description="folder of the published tables and of all runs")
+    store: str = Field("./store", description="folder or URI (s3://, gs://, az://) of all runs and the pointer")
     run_date: date | None = Field(None, description="the night's date; unset: today in UTC, or the scheduled day")
     seed: Count = Field(42, description="seed of splits, initial weights, shuffles and bootstrap")
     engine: Literal["local", "dask"] = Field("local", description="where the pieces of the stages run")

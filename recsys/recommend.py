@@ -114,7 +114,7 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
 
 def _scorer(run: PublishedRun, n: int, compute: ComputeConfig) -> Scorer:
     training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
-    rules = Rules.of_run(run.folder)
+    rules = Rules.of_run(run.part("rules").parent)
     return Scorer(training_set, run.ranker(), run.rater(), run.prepared.scale, n, compute, rules)
 
 

@@ -13,11 +13,13 @@ from recsys.config import RunConfig
 from recsys.errors import UsageError
 from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
+from recsys.objects.folder import ObjectFolder
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
 from recsys.rules.source import RulesSource
 from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
+from recsys.store.remote import RemoteStore
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
@@ -33,6 +35,7 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
+        uri: of the store where it is none of this machine's folders: `store` is then its working copy here.
         token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
         rules: policy over the lists; None: there is none.
     """
@@ -44,6 +47,12 @@ class Run:
     holdout: Snapshot | None = None
     token: int = 0
     rules: RulesSource | None = None
+    uri: str = ""
+
+    @property
+    def home(self) -> Store:
+        """The store it is made for."""
+        return RemoteStore(self.store, ObjectFolder.at(self.uri)) if self.uri else Store(self.store)
 
     def require_lease(self) -> None:
         """Stop a run that another one has taken for dead.
@@ -51,7 +60,7 @@ class Run:
         Raises:
             LeaseLost: the store is held by a later run.
         """
-        if self.token and not holds(Store(self.store).place, self.token):
+        if self.token and not holds(self.home.place, self.token):
             raise LeaseLost(f"a lease later than this run's, which has token {self.token}")
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from recsys.store import TABLES
@@ -22,11 +21,11 @@ SHOWN = (
 )
 
 
-def markdown(manifest: Mapping[str, Any], folder: Path | None = None) -> str:
+def markdown(manifest: Mapping[str, Any], address: str | None = None) -> str:
     """The summary of a run that was made to its end.
 
     Args:
-        folder: where it stands; unset: it is not named.
+        address: where it stands; unset: it is not named.
     """
     source, gate = manifest["input"], manifest["gate"]
     lines = [
@@ -43,7 +42,7 @@ def markdown(manifest: Mapping[str, Any], folder: Path | None = None) -> str:
         f"**Lists** {sum(manifest['sources'].values()):,} rows: "
         + ", ".join(f"{count:,} {name}" for name, count in manifest["sources"].items()),
         "",
-        f"Run `{manifest['run_id']}`" + (f" in `{folder}`" if folder else ""),
+        f"Run `{manifest['run_id']}`" + (f" in `{address}`" if address else ""),
         *_promoted(gate),
     ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -12,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import MaterializingTask
 
 from recsys.publish.stage import Published
+from recsys.report.stage import PAGE
 from recsys.run import Run, read_manifest
 from recsys.store import MANIFEST, REFUSED
 from recsys.summary import gate_rows, markdown, metric_rows, table_rows
@@ -24,20 +26,28 @@ def show_night(run: Run) -> None:
     """The run's summary, metrics and verdict, and where tables and report are; of a refused run too."""
     manifest = read_manifest(run.folder, MANIFEST if run.complete else REFUSED)
     verdict = manifest["gate"]["verdict"]
-    create_markdown_artifact(markdown(manifest, run.folder), key="night-summary", description=f"Run {run.run_id}")
+    address = run.home.shown(run.folder)
+    create_markdown_artifact(markdown(manifest, address), key="night-summary", description=f"Run {run.run_id}")
     create_table_artifact(metric_rows(manifest), key="night-metrics", description="On the hold-out, beside baselines")
     create_table_artifact(gate_rows(manifest), key="night-gate", description=f"{verdict}: what each check has found")
-    tables = (run.folder / "recommendations").as_uri()
-    create_link_artifact(tables, "recommendations", key="night-tables", description="The folder of the lists")
-    report = run.folder / "report" / "index.html"
-    if report.exists():
-        create_link_artifact(report.as_uri(), "the night's report", key="night-report", description="One page")
+    create_link_artifact(
+        _link(f"{address}/recommendations"),
+        "recommendations",
+        key="night-tables",
+        description="The folder of the lists",
+    )
+    create_link_artifact(_link(f"{address}/{PAGE}"), "the night's report", key="night-report", description="One page")
+
+
+def _link(address: str) -> str:
+    return address if "://" in address else Path(address).as_uri()
 
 
 def record_tables(published: Published) -> None:
     """Tell Prefect which tables are published now, as assets with rows, schema version and run."""
     manifest = read_manifest(published.folder)
-    store = NO_KEY.sub("-", f"file://{published.folder.parents[2]}")
+    run = published.address if "://" in published.address else f"file://{published.address}"
+    store = NO_KEY.sub("-", run.partition("/runs/run_date=")[0])
     rows = {f"{store}/{row['table']}": row for row in table_rows(manifest)}
     described = {"run_id": manifest["run_id"], "run_date": manifest["run_date"], "outcome": published.outcome,
                  "schema_version": manifest["schema_version"]}  # fmt: skip

@@ -1,8 +1,8 @@
 """The stages of a night as Prefect tasks.
 
 Handles travel between them, never data. A stage seals its own folder, so a task that runs again finds its work done;
-Prefect's own caching would only hash the handles once more (`NO_CACHE`). Nothing but the download is retried: a
-retry elsewhere would hide a defect.
+Prefect's own caching would only hash the handles once more (`NO_CACHE`). Nothing is retried but what other machines
+answer, the download and the publication: a retry elsewhere would hide a defect.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> b
     return isinstance(error, SourceUnavailable) and deployment.id is not None
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=[60, 300, 900],
-    retry_jitter_factor=0.2,
-    retry_condition_fn=_unattended_and_unreachable,
-)
+PATIENT: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [60, 300, 900],
+    "retry_jitter_factor": 0.2,
+    "retry_condition_fn": _unattended_and_unreachable,
+}
+
+
+@task(cache_policy=NO_CACHE, **PATIENT)
 def download(config: RunConfig, run_date: date, token: int) -> Run:
     """Take a snapshot of the ratings, and name the run by it."""
     return open_run(config, run_date, token)
@@ -139,7 +141,7 @@ def score(run: Run) -> int:
     return score_stage.score(run)
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, **PATIENT)
 @_held
 def seal(run: Run) -> None:
     """Check the tables and write the manifest."""

@@ -27,11 +27,10 @@ from deployments.cli.options import (
     TestRatings,
     TopItems,
     load_config,
-    store_folder,
 )
 from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
-from recsys.store import Store as RunStore
+from recsys.store import open_store
 
 if TYPE_CHECKING:
     from recsys.publish.stage import Published
@@ -97,7 +96,7 @@ def _refuse_early(config: RunConfig) -> None:
     for name in unused_models(config):
         used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
         console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))
-    RunStore(store_folder(config.store)).require_free()
+    open_store(config.store, config.compute.workspace).require_free()
 
 
 def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:
@@ -129,5 +128,5 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
 
     for row in metric_rows(manifest):
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
-    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
-    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
+    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", f"{published.address}/recommendations"
+    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(tables)}"))

@@ -20,7 +20,7 @@ from recsys.publish.mend import mend_pointer
 from recsys.publish.obeyed import Obeyed
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
-from recsys.store import MANIFEST, REFUSED, Pointer, Store, sync_folder, write_whole
+from recsys.store import MANIFEST, REFUSED, Pointer
 
 log = logging.getLogger("recsys")
 
@@ -32,10 +32,16 @@ Outcome = Literal["published", "unchanged", "pointed", "kept"]
 
 @dataclass(frozen=True)
 class Published:
-    """Where the tables of a run stand, and whether the pointer leads there."""
+    """Where the tables of a run stand, and whether the pointer leads there.
+
+    Attributes:
+        folder: of the run on this machine.
+        address: where readers find it: the folder, or its URI.
+    """
 
     run_id: str
     folder: Path
+    address: str
     rows: int
     outcome: Outcome
 
@@ -56,7 +62,7 @@ def publish(run: Run) -> Published:
     if not run.complete:
         shutil.rmtree(run.work, ignore_errors=True)
         require_promotion(run, verdict_of(run))
-    store = Store(run.store)
+    store = run.home
     run.require_lease()
     current = mend_pointer(store, run.token)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
@@ -66,7 +72,7 @@ def publish(run: Run) -> Published:
     _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())
-    return Published(run.run_id, run.folder, rows, outcome)
+    return Published(run.run_id, run.folder, store.shown(run.folder), rows, outcome)
 
 
 def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None, holds: Holds) -> Outcome:
@@ -107,7 +113,7 @@ def seal(run: Run) -> None:
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()
     manifest, name = build_manifest(run, sources), MANIFEST if verdict_of(run).publish else REFUSED
-    write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
-    sync_folder(run.folder)
-    write_whole(run.folder / name, json.dumps(manifest, indent=2) + "\n")
+    night = write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
+    run.home.push([night])
+    run.home.seal(run.folder, json.dumps(manifest, indent=2) + "\n", name)
     log.info("publish: %s files, %s", len(manifest["files"]), sources)

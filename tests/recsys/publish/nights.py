@@ -81,13 +81,15 @@ def make_run(
     rules=None,
     first_ids=(100, 10),
     token=0,
+    uri="",
 ):
     """A run whose ratings are prepared; `rules` is a rules file."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    run = Run(store, night, config or config_of(), snapshot, None, token, take_rules(rules and str(rules), snapshot))
+    source = take_rules(rules and str(rules), snapshot)
+    run = Run(store, night, config or config_of(), snapshot, None, token, source, uri)
     ratings = ratings_of(
         example_ratings() if dense is None else dense, refused=refused, id_type=id_type, first_ids=first_ids
     )
