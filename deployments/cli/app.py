@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import compare, data, items, people, published, run, tune
+from deployments.cli import compare, data, deploy, items, people, published, run, tune
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -25,6 +25,7 @@ app.command("download")(data.download)
 app.command("models")(data.models)
 app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)
+app.command("deploy")(deploy.deploy)
 app.command("predict")(published.predict)
 app.command("recommend")(people.recommend)
 app.command("similar")(items.similar)
