@@ -171,4 +171,7 @@ ZOMBIE = AutomationCore(
 
 def automations(blocks: Blocks) -> list[AutomationCore]:
     """All of them, for where alerts are to go."""
-    return [ZOMBIE, *filter(None, (alert.automation(blocks) for alert in ALERTS))]
+    found = [ZOMBIE, *filter(None, (alert.automation(blocks) for alert in ALERTS))]
+    # Prefect's client leaves out what stands at its default, an action's type too, and the server then takes an action
+    # for `do-nothing`. Validated from plain values everything counts as given; an owner is none of an update.
+    return [AutomationCore.model_validate(automation.model_dump(exclude={"owner_resource"})) for automation in found]

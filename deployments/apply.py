@@ -14,11 +14,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
+from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
@@ -183,12 +185,22 @@ def _put_automations(client: SyncPrefectClient, blocks: Blocks) -> Iterator[str]
     before = {known.name: known for known in client.read_automations() if known.name.startswith(PREFIX)}
     wanted = {automation.name: automation for automation in automations(blocks)}
     for name, automation in wanted.items():
-        known = before.get(name)
-        if known is None:
-            client.create_automation(automation)
-        else:
-            client.update_automation(known.id, automation.model_copy(update={"enabled": known.enabled}))
-        yield f"automation {name}: {'changed' if known else 'made'}"
+        yield f"automation {name}: {_put_automation(client, automation, before.get(name))}"
     for name in before.keys() - wanted.keys():
         client.delete_automation(before[name].id)
         yield f"automation {name}: removed"
+
+
+def _put_automation(client: SyncPrefectClient, wanted: AutomationCore, known: Automation | None) -> str:
+    """One that is as it should be is left alone: the server forgets what a changed one was waiting for.
+
+    What a person switched off stays so.
+    """
+    if known is None:
+        client.create_automation(wanted)
+        return "made"
+    wanted = wanted.model_copy(update={"enabled": known.enabled})
+    if AutomationCore.model_validate(known.model_dump()) == wanted:
+        return "unchanged"
+    client.update_automation(known.id, wanted)
+    return "changed"
