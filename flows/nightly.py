@@ -87,17 +87,18 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    with Store(Path(config.store).resolve()).lock(), engine_of(config) as pieces:
-        run = stages.download(config, config.run_date or _night())
+    with Store(Path(config.store).resolve()).hold(config.compute.lease_s) as lease, engine_of(config) as pieces:
+        run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
-        if not run.complete:
+        if not run.made:
             stages.prepare(run)
             pieces.each(stages.fit, run, ROLES)
             pieces.each(stages.evaluate_shard, run, run.shards)
-            stages.gate(stages.evaluate(run))
+            stages.evaluate(run)
             pieces.each(stages.refit, run, ROLES)
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
+            stages.judge(run)
         published = stages.publish(run)
         show_summary(published)
         watch.figures(run)

@@ -31,6 +31,7 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_no_truth_value)]
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_no_truth_value)]
 Split = Literal["random", "per-user", "leave-last", "time"]
+Action = Literal["publish", "refuse"]
 
 
 class Section(BaseModel):
@@ -175,6 +176,35 @@ class GateConfig(Section):
 
     ranker_beats_popular: bool = Field(True, description="refuse a ranker whose ndcg@10 is not above popularity's")
     rater_beats_means: bool = Field(True, description="refuse a rater whose rmse is not below the means-only rater's")
+    min_ndcg: float | None = Field(None, description="refuse an ndcg@10 below this")
+    max_rmse: float | None = Field(None, description="refuse an rmse above this")
+    champion: bool = Field(True, description="compare with the published run's models on tonight's hold-out")
+    ndcg_margin: Fraction = Field(
+        0.02, description="refuse an ndcg@10 certainly worse than the published run's by this share of it"
+    )
+    rmse_margin: Fraction = Field(0.01, description="likewise an rmse")
+    min_users: Positive = Field(50, description="fewer users in common are no comparison")
+    too_good_ndcg: float = Field(
+        0.1, ge=0, description="suspect an ndcg@10 certainly better than the published run's by this share overnight"
+    )
+    too_good_rmse: float = Field(0.05, ge=0, description="likewise an rmse")
+    min_list_overlap: Fraction = Field(0.05, description="suspect lists of which less than this share stayed")
+    max_list_overlap: Fraction = Field(
+        0.999,
+        description="suspect lists of which more than this share stayed though `stale_change` of the input is new",
+    )
+    stale_change: Fraction = Field(0.01, description="share of new ratings that must move some list")
+    max_fallback_share: Fraction = Field(0.5, description="suspect more rows than this filled up by popularity")
+    min_coverage_ratio: Fraction = Field(0.5, description="suspect fewer items in the lists than this share of before")
+    max_growth: float = Field(5.0, ge=1, description="suspect more ratings than this many times those of before")
+    max_vanished_users: Fraction = Field(0.5, description="suspect an input without this share of the users of before")
+    max_vanished_items: Fraction = Field(0.5, description="likewise of the items")
+    max_rating_psi: float = Field(
+        0.25, ge=0, description="suspect a population stability index of the ratings above this; 0.25 is a usual alarm"
+    )
+    on_rejected: Action = Field("refuse", description="what becomes of a REJECTED run: refuse or publish")
+    on_suspicious: Action = Field("refuse", description="of a SUSPICIOUS one")
+    on_ungated: Action = Field("publish", description="of one that cannot be compared with a published run")
 
 
 class ScoreConfig(Section):
@@ -199,6 +229,9 @@ class ComputeConfig(Section):
     threads: Count = Field(0, description="threads of compiled loops, BLAS and TensorFlow; 0: one a core")
     workers: Count = Field(
         0, description="processes of --engine dask on this machine; 0: one a four cores, at least two"
+    )
+    lease_s: float = Field(
+        300.0, gt=0, description="seconds that another machine waits for a silent run before it takes the store over"
     )
 
 

@@ -60,7 +60,7 @@ def open_experiment(config: RunConfig, models: Mapping[str, Any]) -> Experiment:
     for name, settings in config.models.items():
         settings_of(name, settings)
     store = Store(Path(config.store).resolve())
-    with store.lock():
+    with store.hold():
         snapshot, holdout = take_inputs(config, store)
     log.info("input %s from %s", snapshot.dataset, snapshot.origin)
     if snapshot.stale:

@@ -15,7 +15,8 @@ from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
-from recsys.store import MANIFEST, Store, write_record
+from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
+from recsys.store.lease import holds
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
@@ -31,6 +32,7 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
+        token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
     """
 
     store: Path
@@ -38,6 +40,16 @@ class Run:
     config: RunConfig
     snapshot: Snapshot
     holdout: Snapshot | None = None
+    token: int = 0
+
+    def require_lease(self) -> None:
+        """Stop a run that another one has taken for dead.
+
+        Raises:
+            LeaseLost: the store is held by a later run.
+        """
+        if self.token and not holds(Store(self.store).place, self.token):
+            raise LeaseLost(f"a lease later than this run's, which has token {self.token}")
 
     @property
     def top_items(self) -> int:
@@ -110,6 +122,11 @@ class Run:
         """Whether the manifest stands."""
         return (self.folder / MANIFEST).exists()
 
+    @property
+    def made(self) -> bool:
+        """Whether the run was made to its end, be it complete or refused by the gate."""
+        return self.complete or (self.folder / REFUSED).exists()
+
 
 def items_kept(config: RunConfig) -> int:
     """How many items a configuration keeps at most; 0 keeps all."""
@@ -117,18 +134,18 @@ def items_kept(config: RunConfig) -> int:
     return min(MOST_ITEMS, largest_catalogue(config.compute)) if wanted is None else wanted
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a complete run.
+def read_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """The manifest of a complete run, or by its name that of a refused one.
 
     Raises:
         UsageError: it is missing or cannot be read.
     """
     try:
-        return json.loads((folder / MANIFEST).read_text())  # type: ignore[no-any-return]
+        return json.loads((folder / name).read_text())  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
         raise UsageError(
             f"The run in {folder} has no readable manifest.",
-            expected=MANIFEST,
+            expected=name,
             found=str(error),
             todo="choose a complete run; `recsys runs list` shows them",
         ) from error

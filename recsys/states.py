@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recsys.errors import UsageError
-from recsys.evaluate.gate import PROMOTED
+from recsys.gate.verdict import Verdict
 from recsys.publish.manifest import sealed_manifest
 from recsys.run import REFUSAL
-from recsys.store import MANIFEST
+from recsys.store import MANIFEST, REFUSED
 
 Name = Literal["complete", "damaged", "refused by the gate", "input refused", "unfinished"]
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, and why, in words; of a complete one with its manifest."""
+    """Where a run stands, and why, in words; of a complete or refused one with its manifest."""
 
     name: Name
     reason: str
@@ -33,9 +33,10 @@ def state_of(folder: Path) -> State:
     refusal = _record(folder / REFUSAL)
     if refusal:
         return State("input refused", f"{refusal['what']} {refusal['found']}".strip())
-    gate = _record(folder / "evaluation.json").get("gate", {})
-    if gate and gate["verdict"] != PROMOTED:
-        return State("refused by the gate", "; ".join(gate["reasons"]))
+    refused = _record(folder / REFUSED)
+    if refused:
+        verdict = Verdict.read(refused["gate"])
+        return State("refused by the gate", f"{verdict.verdict}: {'; '.join(verdict.blocking)}", refused)
     made = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.suffix == "")
     stands = ", ".join(made) or "nothing"
     return State("unfinished", f"being made, killed or failed; the same night run again goes on; made: {stands}")

@@ -102,3 +102,37 @@ QUARANTINE = pa.schema(
         _field("text", pa.string()),  # the row as it stood; bytes that are not UTF-8 as \xNN
     ]
 )
+
+NIGHTS = pa.schema(  # a row a run, published or refused; what is unknown is null
+    [
+        _field("run_date", pa.date32()),
+        _field("run_id", pa.string()),
+        _field("verdict", pa.string()),
+        _field("dataset", pa.string()),
+        _field("ratings", pa.int64()),
+        _field("users", pa.int64()),
+        _field("items", pa.int64()),
+        _field("refused_share", pa.float64()),  # of the rows read
+        *(
+            _field(f"{what}_{of}", pa.int64(), nullable=True)  # since the published run
+            for what in ("new", "vanished")
+            for of in ("users", "items")
+        ),
+        _field("rating_mean", pa.float64()),
+        _field("rating_psi", pa.float64(), nullable=True),  # population stability index
+        *(
+            _field(f"{metric}{bound}", pa.float64(), nullable=True)
+            for metric in ("ndcg@10", "rmse")
+            for bound in ("", "_low", "_high")
+        ),
+        _field("coverage@10", pa.float64(), nullable=True),
+        _field("novelty@10", pa.float64(), nullable=True),
+        *(_field(f"rows_{source}", pa.int64()) for source in (SOURCE_MODEL, SOURCE_FOLD_IN, SOURCE_POPULAR)),
+        _field("fallback_share", pa.float64()),
+        _field("list_overlap", pa.float64(), nullable=True),
+        _field("list_rbo", pa.float64(), nullable=True),  # rank-biased overlap, p = 0.9
+        _field("mean_popularity", pa.float64()),  # share of the users who rated the listed item, mean over the rows
+        _field("seconds", pa.float64()),
+        _field("peak_memory_mib", pa.int64()),
+    ]
+)

@@ -7,8 +7,10 @@ retry elsewhere would hide a defect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -19,6 +21,8 @@ from recsys.download.stage import open_run
 from recsys.errors import SourceUnavailable
 from recsys.evaluate import stage as evaluate_stage
 from recsys.evaluate.stage import Evaluation
+from recsys.gate import stage as judge_stage
+from recsys.gate.verdict import Verdict
 from recsys.models.registry import Role
 from recsys.prepare import stage as prepare_stage
 from recsys.prepare.prepared import Counts
@@ -29,6 +33,19 @@ from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
 from recsys.train.stage import Fitted
+
+Stage = TypeVar("Stage", bound=Callable[..., Any])
+
+
+def _held(stage: Stage) -> Stage:
+    """A stage that does not begin where another run has taken the store over meanwhile."""
+
+    @wraps(stage)
+    def begun(run: Run, *args: Any, **kwargs: Any) -> Any:
+        run.require_lease()
+        return stage(run, *args, **kwargs)
+
+    return cast(Stage, begun)
 
 
 async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> bool:
@@ -44,66 +61,76 @@ async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> b
     retry_jitter_factor=0.2,
     retry_condition_fn=_unattended_and_unreachable,
 )
-def download(config: RunConfig, run_date: date) -> Run:
+def download(config: RunConfig, run_date: date, token: int) -> Run:
     """Take a snapshot of the ratings, and name the run by it."""
-    return open_run(config, run_date)
+    return open_run(config, run_date, token)
 
 
 @task(cache_policy=NO_CACHE)
+@_held
 def mend(run: Run) -> None:
     """Set the run aside where it was damaged, and have the pointer lead to a whole one."""
     mend_stage.mend(run)
 
 
 @task(cache_policy=NO_CACHE)
+@_held
 def prepare(run: Run) -> Counts:
     """Read, check, split, filter and centre the ratings."""
     return prepare_stage.prepare(run)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fit-{role}")
+@_held
 def fit(run: Run, role: Role) -> Fitted:
     """Fit the model that is judged."""
     return train_stage.fit(run, role)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate-{number}")
+@_held
 def evaluate_shard(run: Run, number: int) -> None:
     """Measure the judged models on the hold-out of a shard's users."""
     evaluate_stage.evaluate_shard(run, number)
 
 
 @task(cache_policy=NO_CACHE)
+@_held
 def evaluate(run: Run) -> Evaluation:
     """Bring the shards' measures together, and judge."""
     return evaluate_stage.evaluate(run)
 
 
 @task(cache_policy=NO_CACHE)
-def gate(evaluation: Evaluation) -> None:
-    """Stop a run that is worse than its baselines."""
-    evaluate_stage.require_promotion(evaluation)
+@_held
+def judge(run: Run) -> Verdict:
+    """Compare the finished night with the published one, and let the gate speak."""
+    return judge_stage.judge(run)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="refit-{role}")
+@_held
 def refit(run: Run, role: Role) -> Fitted:
     """Fit the model that is published."""
     return train_stage.refit(run, role)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score-{number}")
+@_held
 def score_shard(run: Run, number: int) -> None:
     """Make the lists of a shard's users."""
     score_stage.score_shard(run, number)
 
 
 @task(cache_policy=NO_CACHE)
+@_held
 def score(run: Run) -> int:
     """Write the tables, the lists from their shards."""
     return score_stage.score(run)
 
 
 @task(cache_policy=NO_CACHE)
+@_held
 def publish(run: Run) -> Published:
     """Check the tables, write the manifest, swap the pointer."""
     return publish_stage.publish(run)

@@ -44,7 +44,7 @@ def download(
     settings = load_config(locals() | {"dataset": name})
     show_progress()
     folder = RunStore(store_folder(settings.store))
-    with folder.lock():
+    with folder.hold():
         snapshot = take_snapshot(settings.input, settings.download, settings.demo, folder.raw)
     if json_output:
         result(asdict(snapshot))

@@ -94,8 +94,7 @@ def _refuse_early(config: RunConfig) -> None:
     for name in unused_models(config):
         used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
         console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))
-    with RunStore(store_folder(config.store)).lock():
-        pass
+    RunStore(store_folder(config.store)).require_free()
 
 
 def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:

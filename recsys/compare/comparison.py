@@ -67,7 +67,7 @@ def compare(config: RunConfig, names: Sequence[str] = (), out: Path | None = Non
     work = experiment.store / "work" / f"comparison={experiment.key}"
     file = out or experiment.store / "comparisons" / f"{experiment.key}.parquet"
     require_writable(file)
-    with Store(work).lock():
+    with Store(work).hold():
         prepared = _prepare(experiment, work)
         terms = Terms(prepared.folder, work, config.evaluate, config.compute, config.seed)
         with track("compare", len(contestants), "models") as bar:

@@ -17,8 +17,11 @@ from recsys.store import Store, write_record
 log = logging.getLogger("recsys")
 
 
-def open_run(config: RunConfig, run_date: date) -> Run:
+def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     """Check the names in the configuration, take the snapshots, and return the run's handle.
+
+    Args:
+        token: of the lease under which the run is made.
 
     Raises:
         UsageError, InputRefused, SourceUnavailable: before anything of the run is written.
@@ -26,7 +29,7 @@ def open_run(config: RunConfig, run_date: date) -> Run:
     check_models(config)
     started = time.monotonic()
     store = Store(Path(config.store).resolve())
-    run = Run(store.root, run_date, config, *take_inputs(config, store))
+    run = Run(store.root, run_date, config, *take_inputs(config, store), token)
     snapshot = run.snapshot
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from recsys.config import ComputeConfig, EvaluateConfig
 from recsys.evaluate import lists as list_metrics
 from recsys.evaluate import ranking, rating
 from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.champion import Champion
 from recsys.evaluate.sums import RankingSums, RatingSums, ranking_sums, rating_sums
 from recsys.identifiers import UNKNOWN, IdMap
 from recsys.models.base import Ranker, Rater
@@ -102,15 +103,85 @@ def sum_errors(prepared: Prepared, shard: Shard, rater: Rater, means: Rater, boo
     return rating_sums(rating.errors_by_user(rater, means, (user, item, value), prepared.scale), shard, bootstrap)
 
 
+def sum_paired_lists(
+    folder: Path,
+    theirs: NDArray[np.int32],
+    prepared: Prepared,
+    shard: Shard,
+    champion: Champion,
+    config: EvaluateConfig,
+    bootstrap: Bootstrap,
+) -> tuple[RankingSums, RankingSums]:
+    """Measure the table that `list_shard` wrote and the champion's lists, both on the users unspoilt for it."""
+    ids, unspoilt = prepared.ids, champion.unspoilt(shard)
+    user, item, _ = prepared.holdout(shard)
+    keep = unspoilt[user - shard.start]
+    holdout, shape = (user[keep], item[keep]), (ids.n_users, ids.n_items)
+    own = read_lists(folder, ids, shard, max(config.cutoffs))
+    sums = [ranking_sums(lists, holdout, shard, shape, config.cutoffs, bootstrap) for lists in (own, theirs)]
+    return sums[0], sums[1]
+
+
+def sum_paired_errors(
+    own: Rater, theirs: Rater, means: Rater, prepared: Prepared, shard: Shard, champion: Champion, bootstrap: Bootstrap
+) -> tuple[RatingSums, RatingSums]:
+    """Measure tonight's rater and the champion's on the same held-out ratings."""
+    user, item, value = prepared.holdout(shard)
+    keep = champion.unspoilt(shard)[user - shard.start]
+    holdout = user[keep], item[keep], value[keep]
+    sums = [
+        rating_sums(rating.errors_by_user(side, means, holdout, prepared.scale), shard, bootstrap)
+        for side in (own, _Behind(champion, theirs))
+    ]
+    return sums[0], sums[1]
+
+
+@dataclass(frozen=True)
+class _Behind:
+    """A champion's rater, asked with tonight's indices."""
+
+    champion: Champion
+    rater: Rater
+
+    def predict(self, user: NDArray[np.int32], item: NDArray[np.int32], /) -> NDArray[np.float32]:
+        return self.champion.predict(self.rater, user, item)
+
+
+def compare(
+    own: tuple[RankingSums, RatingSums],
+    theirs: tuple[RankingSums, RatingSums],
+    config: EvaluateConfig,
+    bootstrap: Bootstrap,
+) -> Values:
+    """Tonight's models beside the champion's.
+
+    Returns:
+        users compared, metrics {id: ...} of the champion, own {id: ...} of tonight's on the same users, and
+        differences {id: {value, low, high}}, tonight's less the champion's, paired over users.
+    """
+    lists = [_user_means(side[0], config, bootstrap) for side in (own, theirs)]
+    errors = [rating_metrics(side[1], bootstrap) for side in (own, theirs)]
+    return {
+        "users": int(own[0].total[-1]),
+        "metrics": lists[1][0] | errors[1][0],
+        "own": lists[0][0] | errors[0][0],
+        "differences": _differences(lists[0], lists[1], bootstrap) | _differences(errors[0], errors[1], bootstrap),
+    }
+
+
+def _user_means(sums: RankingSums, config: EvaluateConfig, bootstrap: Bootstrap) -> Measured:
+    """The metrics that are means over users."""
+    if not sums.total[-1]:
+        return {}, {}
+    names = ranking.names(config.cutoffs)
+    means = sums.total[:-1] / sums.total[-1]
+    drawn = {name: _ratio(sums.drawn, place) for place, name in enumerate(names)}
+    return {name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)}, drawn
+
+
 def ranking_metrics(sums: RankingSums, prepared: Prepared, config: EvaluateConfig, bootstrap: Bootstrap) -> Measured:
     """The metrics of a ranker from the sums of all shards."""
-    values: Values = {}
-    drawn: dict[str, NDArray[np.float64]] = {}
-    if sums.total[-1]:
-        names = ranking.names(config.cutoffs)
-        means = sums.total[:-1] / sums.total[-1]
-        drawn = {name: _ratio(sums.drawn, place) for place, name in enumerate(names)}
-        values = {name: asdict(bootstrap.interval(mean, drawn[name])) for name, mean in zip(names, means, strict=True)}
+    values, drawn = _user_means(sums, config, bootstrap)
     training_set = prepared.training_set("split")
     counts, n_users = training_set.item_counts, training_set.n_users
     distances = list_metrics.item_distances(sums.sampled, _learned(prepared), training_set.column_of)

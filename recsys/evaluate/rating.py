@@ -7,16 +7,22 @@ clipped to the scale. Where the rater cannot say, the means-only rater stands in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from recsys.models.base import Rater
 
 FORMULAS = {
     "rmse": "square root of the mean squared error over all held-out ratings, predictions clipped to the scale",
     "mae": "mean absolute error over all held-out ratings, predictions clipped to the scale",
 }
+
+
+class Predicts(Protocol):
+    """What errors are measured of: a rater, or one behind other indices."""
+
+    def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32], /) -> NDArray[np.float32]:
+        """(n,) predicted ratings, NaN where it cannot say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +52,8 @@ class Errors:
 
 
 def errors_by_user(
-    rater: Rater,
-    fallback: Rater,
+    rater: Predicts,
+    fallback: Predicts,
     holdout: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
     scale: tuple[float, float],
 ) -> Errors:

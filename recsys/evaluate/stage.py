@@ -1,21 +1,20 @@
-"""The stage `evaluate`: score the hold-out's users with the judged models, measure, and let the gate speak."""
+"""The stage `evaluate`: score the hold-out's users with the judged models, beside baselines and champion; measure."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from recsys.errors import GateRefused
+from recsys.errors import RecsysError
 from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.champion import champion_of, forget_champion, why_no_champion
+from recsys.evaluate.evaluation import compare, list_shard, sum_errors, sum_lists, sum_paired_errors, sum_paired_lists
 from recsys.evaluate.evaluation import evaluate as measured
-from recsys.evaluate.evaluation import list_shard, sum_errors, sum_lists
-from recsys.evaluate.gate import Verdict, judge
 from recsys.evaluate.sums import RankingSums, RatingSums
 from recsys.models.base import FitContext, Ranker, Rater
 from recsys.models.means import MeansOnly, MeansSettings
@@ -27,13 +26,15 @@ from recsys.train.stage import fitted_on_split, forget_models, load_ranker, load
 
 log = logging.getLogger("recsys")
 
+SIDES = ("challenger", "champion")
+UNREADABLE = "champion-unreadable.txt"
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """What the evaluation found; the whole of it stands in evaluation.json."""
 
     file: Path
-    verdict: Verdict
     metrics: dict[str, float]
 
 
@@ -54,44 +55,44 @@ def evaluate_shard(run: Run, number: int) -> None:
             for name, rater in raters.items():
                 errors = sum_errors(prepared, shard, rater, raters["means"], _bootstrap(run))
                 errors.save(folder / f"rater-{name}.npz")
+            _challenge(run, number, folder, raters)
+
+
+def _challenge(run: Run, number: int, folder: Path, raters: Mapping[str, Rater]) -> None:
+    """Measure tonight's models and the published ones side by side, where there are any that can be read."""
+    champion, bootstrap, config = champion_of(run), _bootstrap(run), run.config
+    if champion is None:
+        return
+    prepared, shard = run.prepared, run.prepared.shards[number]
+    try:
+        theirs = champion.lists(shard, max(config.evaluate.cutoffs), config.compute), champion.rater()
+    except (RecsysError, OSError, ValueError, KeyError) as error:  # made by another version, or damaged: no comparison
+        log.warning("evaluate: the published run %s cannot be compared with: %s", champion.run_id, error)
+        (folder / UNREADABLE).write_text(f"{type(error).__name__}: {error}")
+        return
+    lists = sum_paired_lists(
+        folder / "lists" / config.train.ranker, theirs[0], prepared, shard, champion, config.evaluate, bootstrap
+    )
+    errors = sum_paired_errors(
+        raters[config.train.rater], theirs[1], raters["means"], prepared, shard, champion, bootstrap
+    )
+    for name, sums in zip(SIDES, zip(lists, errors, strict=True), strict=True):
+        sums[0].save(folder / f"{name}-ranker.npz")
+        sums[1].save(folder / f"{name}-rater.npz")
 
 
 def evaluate(run: Run) -> Evaluation:
-    """Judge the run by its shards' measures, once, and write evaluation.json.
-
-    `require_promotion` raises the gate's refusal.
-    """
+    """Bring the shards' measures together, once, and write evaluation.json."""
     file = run.folder / "evaluation.json"
     if not file.exists():
         started = time.monotonic()
-        record = _measure(run)
-        verdict = judge(record, run.config.gate)
-        write_whole(file, json.dumps({**record, "gate": asdict(verdict)}, indent=2))
+        write_whole(file, json.dumps(_measure(run), indent=2))
         run.write_record_of_shards("evaluate", time.monotonic() - started)
         forget_models()
         _means.cache_clear()
+        forget_champion()
     record = json.loads(file.read_text())
-    verdict = Verdict(record["gate"]["verdict"], tuple(record["gate"]["reasons"]))
-    if not verdict.promoted:  # it goes no further: the judged models and lists are of no more use
-        shutil.rmtree(run.work, ignore_errors=True)
-    log.info("evaluate: %s; %s", verdict.verdict, "; ".join(verdict.reasons))
-    return Evaluation(file, verdict, {name: value["value"] for name, value in record["metrics"].items()})
-
-
-def require_promotion(evaluation: Evaluation) -> None:
-    """Stop a run that the gate refused.
-
-    Raises:
-        GateRefused: with the gate's reasons.
-    """
-    if not evaluation.verdict.promoted:
-        raise GateRefused(
-            "The quality gate refused this run; nothing was published, the tables are as they were.",
-            expected="a ranker above popularity on ndcg@10 and a rater below the means on rmse",
-            found="; ".join(evaluation.verdict.reasons),
-            todo=f"look at {evaluation.file}; the checks are switched by --set gate.ranker_beats_popular=false and "
-            "--set gate.rater_beats_means=false",
-        )
+    return Evaluation(file, {name: value["value"] for name, value in record["metrics"].items()})
 
 
 def _measure(run: Run) -> dict:  # type: ignore[type-arg]
@@ -105,7 +106,25 @@ def _measure(run: Run) -> dict:  # type: ignore[type-arg]
         name: RatingSums.whole([RatingSums.load(folder / f"rater-{name}.npz") for folder in folders])
         for name in _raters(run)
     }
-    return measured(run.prepared, ranked, rated, run.config.evaluate, run.config.seed)
+    record = measured(run.prepared, ranked, rated, run.config.evaluate, run.config.seed)
+    return record | {"champion": _compared(run, folders)}
+
+
+def _compared(run: Run, folders: Sequence[Path]) -> dict:  # type: ignore[type-arg]
+    """Tonight's models less the published ones; or why they were not compared."""
+    champion = champion_of(run)
+    if champion is None:
+        return {"run_id": None, "why_not": why_no_champion(run)}
+    named = {"run_id": champion.run_id, "run_date": champion.run_date}
+    unreadable = next((folder / UNREADABLE for folder in folders if (folder / UNREADABLE).exists()), None)
+    if unreadable is not None:
+        return named | {"why_not": f"its models cannot be used: {unreadable.read_text()}"}
+    sums = [
+        (RankingSums.whole([RankingSums.load(folder / f"{side}-ranker.npz") for folder in folders]),
+         RatingSums.whole([RatingSums.load(folder / f"{side}-rater.npz") for folder in folders]))
+        for side in SIDES
+    ]  # fmt: skip
+    return named | compare(sums[0], sums[1], run.config.evaluate, _bootstrap(run))
 
 
 def _shard_folder(run: Run, number: int) -> Path:

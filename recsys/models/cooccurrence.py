@@ -71,7 +71,7 @@ class WeightedRows:
         Raises:
             UsageError: it is not exact in float64.
         """
-        largest = int(self.by_column[1].max(initial=0))
+        largest = int(np.max(self.by_column[1], initial=0))
         if largest >= 1 << 53:
             raise UsageError(
                 "The users' weights are too large to be summed exactly.",

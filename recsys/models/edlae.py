@@ -168,7 +168,7 @@ def penalties(settings: EdlaeSettings, count: Whole, weighted_count: Whole) -> V
     Args:
         count, weighted_count: (n_columns,) users of each column, and the sum of their weights.
     """
-    unit = weighted_count.sum() / max(count.sum(), 1)
+    unit = float(np.sum(weighted_count)) / max(int(np.sum(count)), 1)
     odds = settings.dropout / (1.0 - settings.dropout)
     return np.asarray(odds * weighted_count + settings.reg * (unit or 1.0), np.float64)
 

@@ -163,7 +163,7 @@ def _check_shape(old: OldGram) -> None:
     """What compiled loops rely on."""
     indptr, columns = old.rows.indptr, old.rows.columns
     whole = indptr[0] == 0 and indptr[-1] == len(columns) and (np.diff(indptr) >= 0).all()
-    known = len(old.rows.weight) == len(indptr) - 1 and int(old.user_of.max(initial=0)) < len(indptr) - 1
+    known = len(old.rows.weight) == len(indptr) - 1 and int(np.max(old.user_of, initial=0)) < len(indptr) - 1
     if not whole or not known or len(old.packed) != packed_size(old.rows.n_columns):
         raise Unusable("it or the ratings that it was made of are damaged")
 
@@ -182,7 +182,7 @@ def _compare(old: OldGram, rows: WeightedRows, keys: NDArray[np.uint64], threads
     gone = np.flatnonzero(~known & (old.rows.weight > 0))
     now = np.concatenate([np.flatnonzero(differs), np.full(len(gone), UNKNOWN)])
     then = np.concatenate([old.user_of[differs], gone])
-    return _Changed(*_bounds(rows, now), *_bounds(old.rows, then)), np.array(parts, np.uint64).sum()
+    return _Changed(*_bounds(rows, now), *_bounds(old.rows, then)), np.uint64(np.sum(np.array(parts, np.uint64)))
 
 
 def _bounds(rows: WeightedRows, users: NDArray[np.integer]) -> tuple[Whole, Whole, Whole]:
@@ -266,7 +266,7 @@ def _signature(gram: Matrix, keys: NDArray[np.uint64], threads: int) -> np.uint6
     """h^T G h of the whole symmetric matrix, modulo 2^64."""
     signatures = np.zeros(len(gram), np.uint64)
     over_ranges(partial(_sign, gram, keys, signatures), len(gram), threads, pieces_a_thread=64)
-    return signatures.sum()
+    return np.uint64(np.sum(signatures))
 
 
 @compiled

@@ -84,7 +84,7 @@ class _Found:
         self._seen_users.append(bucket.seen_user_index)
         self._seen_items.append(bucket.seen_item_index)
         if len(bucket.rating):
-            self._bounds += [float(bucket.rating.min()), float(bucket.rating.max())]
+            self._bounds += [float(np.min(bucket.rating)), float(np.max(bucket.rating))]
 
     def write(self, folder: Path) -> Sorted:
         indptr = _edges(np.concatenate(self._sizes))

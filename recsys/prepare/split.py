@@ -117,7 +117,7 @@ def nth_largest(pieces: Callable[[], Iterable[NDArray[np.int64]]], n: int) -> tu
     >>> nth_largest(lambda: [np.array([5, 1, 5]), np.array([9, 5])], 3)
     (5, 2)
     """
-    low, high = 0, max((int(piece.max()) for piece in pieces() if len(piece)), default=0)
+    low, high = 0, max((int(np.max(piece)) for piece in pieces() if len(piece)), default=0)
     while low < high:
         width = -(-(high - low + 1) // BINS)
         counts = np.zeros(BINS, np.int64)

@@ -23,7 +23,7 @@ from recsys.ratings import Snapshot
 from recsys.read import RowsRefused, read_items, read_stream
 from recsys.read.stream import Stream
 from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest
-from recsys.store import PARTIAL, Store, sealed_stage, write_whole
+from recsys.store import Store, sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -35,7 +35,10 @@ def prepare(run: Run) -> Counts:
         InputRefused: the input is not fit to be used. Why, and the refused rows where there are any, stay in the
             run's folder.
     """
-    with _kept_refusal(run), sealed_stage(run.folder / "prepared", run.record("prepare")) as folder:
+    with (
+        _kept_refusal(run),
+        sealed_stage(run.folder / "prepared", run.record("prepare"), under_way=run.under_way) as folder,
+    ):
         if folder is not None:
             prepare_inputs(
                 folder,
@@ -91,7 +94,6 @@ def _kept_refusal(run: Run) -> Iterator[None]:
         record = {name: getattr(refused, name) for name in ("what", "expected", "found", "todo")}
         (run.folder / REFUSAL).parent.mkdir(parents=True, exist_ok=True)
         write_whole(run.folder / REFUSAL, json.dumps(record, indent=2))
-        shutil.rmtree(run.folder / f"prepared{PARTIAL}", ignore_errors=True)
         shutil.rmtree(run.work, ignore_errors=True)
         raise
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from recsys.errors import RecsysError, UsageError, sample
 from recsys.publish.manifest import sealed_manifest, sha256_of
-from recsys.store import MANIFEST
+from recsys.store import MANIFEST, REFUSED
 
 
 class DamagedRun(RecsysError):
@@ -38,13 +38,17 @@ class Damage:
         return "; ".join(f"{what}: {sample(paths)}" for what, paths in parts if paths)
 
 
-def find_damage(folder: Path) -> Damage:
-    """Compare every file of a run with its manifest, and that with its own seal; reads all of them."""
-    manifest = _manifest_or_damage(folder)
+def find_damage(folder: Path, name: str = MANIFEST) -> Damage:
+    """Compare every file of a run with its manifest, and that with its own seal; reads all of them.
+
+    Args:
+        name: of the manifest, where the gate has refused the run.
+    """
+    manifest = _manifest_or_damage(folder, name)
     if isinstance(manifest, Damage):
         return manifest
     wanted = {entry["path"]: entry for entry in manifest["files"]}
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST, REFUSED}
     both = sorted(found & set(wanted))
     with ThreadPoolExecutor() as pool:  # hashlib releases the GIL
         same = list(pool.map(lambda path: _is_as_named(folder / path, wanted[path]), both))
@@ -76,13 +80,13 @@ def damaged_run(folder: Path, damage: Damage) -> DamagedRun:
     )
 
 
-def _manifest_or_damage(folder: Path) -> dict[str, Any] | Damage:
-    if not (folder / MANIFEST).exists():
-        return Damage(0, missing=(MANIFEST,))
+def _manifest_or_damage(folder: Path, name: str) -> dict[str, Any] | Damage:
+    if not (folder / name).exists():
+        return Damage(0, missing=(name,))
     try:
-        return sealed_manifest(folder)
+        return sealed_manifest(folder, name)
     except UsageError:
-        return Damage(0, changed=(MANIFEST,))
+        return Damage(0, changed=(name,))
 
 
 def _is_as_named(path: Path, entry: Mapping[str, Any]) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from recsys.errors import UsageError
+from recsys.gate.stage import GATE
 from recsys.identity import code_version
 from recsys.run import Run, read_manifest
-from recsys.store import MANIFEST
+from recsys.store import MANIFEST, REFUSED
 from recsys.tables import SCHEMA_VERSION
 
 SEAL = "manifest_sha256"  # over the manifest's other keys
@@ -45,7 +46,7 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
             "versions": library_versions(),
             "metrics": evaluation["metrics"],
             "baselines": evaluation["baselines"],
-            "gate": evaluation["gate"],
+            "gate": json.loads((run.folder / GATE).read_text()),
             "sources": dict(sources),
             "timings": timings(run),
             "memory_mib": {"budget": run.config.compute.memory_mib},
@@ -56,20 +57,21 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
 
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with a hash of its own content, so that damage to itself is found too."""
-    return {**manifest, SEAL: _content_hash(manifest)}
+    content = {name: value for name, value in manifest.items() if name != SEAL}
+    return {**content, SEAL: _content_hash(content)}
 
 
-def sealed_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a complete run, as it was written.
+def sealed_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """The manifest of a complete run, or by its name that of a refused one, as it was written.
 
     Raises:
         UsageError: it is missing, cannot be read, or was changed since.
     """
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, name)
     if not is_sealed(manifest):
         raise UsageError(
             f"The manifest of the run in {folder} was changed since it was written.",
-            expected=f"a {MANIFEST} that fits its own hash, {SEAL}",
+            expected=f"a {name} that fits its own hash, {SEAL}",
             found="another content",
             todo="`recsys runs verify` compares all files of a run",
         )
@@ -90,7 +92,7 @@ def _content_hash(manifest: Mapping[str, Any]) -> str:
 
 def list_files(folder: Path) -> list[dict[str, Any]]:
     """Every file of a run but the manifest, by path: bytes, SHA-256, and rows where it is Parquet."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (MANIFEST, REFUSED))
     with ThreadPoolExecutor() as pool:  # hashlib releases the GIL
         return list(pool.map(lambda path: describe_file(path, folder), paths))
 

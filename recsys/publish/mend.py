@@ -11,37 +11,65 @@ import os
 import shutil
 from datetime import date
 
+from recsys.evaluate.champion import pick_champion
+from recsys.history.holds import read_holds
+from recsys.models.registry import ROLES
 from recsys.publish.damage import Damage, find_damage
 from recsys.published import complete_runs
-from recsys.run import Run
+from recsys.run import Run, read_manifest
 from recsys.states import may_go_on, state_of
 from recsys.store import BrokenPointer, Pointer, Store, sync_folder
+from recsys.train.stage import judged_folder
 
 log = logging.getLogger("recsys")
 
 
 def mend(run: Run) -> None:
-    """Set the run aside where it was complete and is damaged, mend the pointer, clear what ended runs have left.
+    """Set the run aside where it was complete and is damaged, mend the pointer, clear what ended runs have left; then
+    settle which published run this one is compared with.
 
     Raises:
         BrokenPointer: something that is no file stands in the pointer's place.
     """
     store = Store(run.store)
+    shutil.rmtree(run.under_way, ignore_errors=True)  # of a run that was killed or lost its lease
     damage = _damage_of(run, store)
     if damage:
         log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
-    mend_pointer(store, damaged=run.run_id if damage else None)
+    mend_pointer(store, run.token, damaged=run.run_id if damage else None)
     if damage:
         _set_aside(run)
     _clear_work(store, run)
+    if not run.made:
+        pick_champion(run, *_champion(run, store))
 
 
-def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
+def _champion(run: Run, store: Store) -> tuple[str | None, str]:
+    """Where the run stands that this one is compared with, or why there is none: what readers had that night."""
+    if not run.config.gate.champion:
+        return None, "switched off by gate.champion"
+    current = store.current()
+    if current is None or current.run_date > run.run_date or current.run_id == run.run_id:
+        current = _latest_whole(store, run.run_date, run.run_id)
+    if current is None:
+        return None, "nothing was published before"
+    manifest = read_manifest(store.root / current.path)
+    if manifest["input"]["dataset"] != run.snapshot.dataset:
+        return None, f"run {current.run_id} is of {manifest['input']['dataset']}"
+    if manifest["config"].get("demo") != run.effective_config.get("demo"):
+        return None, f"run {current.run_id} is of another demo"
+    if not all(judged_folder(store.root / current.path, role).is_dir() for role in ROLES):
+        return None, f"run {current.run_id} has kept no judged models"
+    return current.path, ""
+
+
+def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:
     """The pointer, once it leads to a whole run; where it did not, to the latest whole one of its night or before.
 
     Where there is none it is taken away: then nothing is published, which is what readers are told.
 
     Args:
+        token: of the lease under which it is done.
         damaged: a run that is known to be damaged.
     """
     night: date | None
@@ -50,7 +78,7 @@ def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
         if current is None:
             return None
         if current.run_id != damaged and state_of(store.root / current.path).name == "complete":
-            store.point_to(current)  # for the link beside it
+            store.point_to(current, token)  # for the link beside it
             return current
         night, why = current.run_date, f"run {current.run_id} is damaged"
     except BrokenPointer as error:
@@ -62,7 +90,7 @@ def mend_pointer(store: Store, *, damaged: str | None = None) -> Pointer | None:
         store.withdraw()
         log.warning("publish: the pointer is taken away: %s; there is no whole run before", why)
     else:
-        store.point_to(whole)
+        store.point_to(whole, token)
         log.warning("publish: the pointer leads to run %s of %s again: %s", whole.run_id, whole.run_date, why)
     return whole
 
@@ -75,9 +103,14 @@ def _damage_of(run: Run, store: Store) -> Damage | None:
 
 
 def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
+    withdrawn = read_holds(store).withdrawn
     for run in reversed(complete_runs(store.root)):
         run_date = date.fromisoformat(run.manifest["run_date"])
-        if run.run_id != damaged and (night is None or run_date <= night) and not find_damage(run.folder):
+        if (
+            run.run_id not in (damaged, *withdrawn)
+            and (night is None or run_date <= night)
+            and not find_damage(run.folder)
+        ):
             return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
     return None
 

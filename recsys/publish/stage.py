@@ -11,12 +11,15 @@ from typing import Literal
 
 import numpy as np
 
+from recsys.drift.nights import write_night
+from recsys.gate.stage import DRIFT, require_promotion, verdict_of
+from recsys.history.holds import Holds, read_holds
 from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
-from recsys.store import MANIFEST, Pointer, Store, sync_folder, write_whole
+from recsys.store import MANIFEST, REFUSED, Pointer, Store, sync_folder, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -39,28 +42,37 @@ class Published:
 def publish(run: Run) -> Published:
     """Check the tables, write the manifest, swap the pointer; each step is skipped where it was done before.
 
-    The pointer goes forward in time only: a run for an earlier night than the published one is kept, not shown.
+    The pointer goes forward in time only: a run for an earlier night than the published one is kept, not shown. So is
+    one beside a pinned run, or that a rollback took back. One that the gate refuses is made to its end all the same,
+    under a manifest of another name.
 
     Raises:
         BrokenTable: a table is wrong; nothing is published.
+        GateRefused: by the gate, after the manifest.
     """
     was_complete = run.complete
-    if not was_complete:
+    if not run.made:
         _complete(run)
+    if not run.complete:
+        shutil.rmtree(run.work, ignore_errors=True)
+        require_promotion(run, verdict_of(run))
     store = Store(run.store)
-    current = mend_pointer(store)
+    run.require_lease()
+    current = mend_pointer(store, run.token)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
-    outcome = _outcome(was_complete, pointer, current)
+    outcome = _outcome(was_complete, pointer, current, read_holds(store))
     if outcome != "kept":
-        store.point_to(pointer)
+        store.point_to(pointer, run.token)
     _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())
     return Published(run.run_id, run.folder, rows, outcome)
 
 
-def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None) -> Outcome:
+def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None, holds: Holds) -> Outcome:
     if current is not None and current.run_date > pointer.run_date:
+        return "kept"
+    if holds.pinned not in (None, pointer.run_id) or pointer.run_id in holds.withdrawn:
         return "kept"
     if not was_complete:
         return "published"
@@ -71,7 +83,7 @@ def _tell(run: Run, outcome: Outcome, current: Pointer | None) -> None:
     if run.set_aside.exists():
         log.info("publish: run %s was damaged and is rebuilt", run.run_id)
     if outcome == "kept" and current is not None:
-        log.info("publish: run %s is kept; the newer night %s stays published", run.run_id, current.run_date)
+        log.info("publish: run %s is kept; run %s of %s stays published", run.run_id, current.run_id, current.run_date)
 
 
 def _complete(run: Run) -> None:
@@ -86,7 +98,8 @@ def _complete(run: Run) -> None:
     )
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()
-    manifest = build_manifest(run, sources)
+    manifest, name = build_manifest(run, sources), MANIFEST if verdict_of(run).publish else REFUSED
+    write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
     sync_folder(run.folder)
-    write_whole(run.folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_whole(run.folder / name, json.dumps(manifest, indent=2) + "\n")
     log.info("publish: %s files, %s", len(manifest["files"]), sources)

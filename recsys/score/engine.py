@@ -178,10 +178,10 @@ def rough_error(formula: Formula, user_norm: Floats, items: NDArray[Any], norm: 
         at_most = np.abs(formula.items if not len(items) else items).max(axis=0, initial=0.0)
         reach = (np.abs(formula.users) + at_most) @ np.abs(formula.hidden)
     else:
-        reach = user_norm * norm.max(initial=0.0) + np.abs(offset).max(initial=0.0)
+        reach = user_norm * np.max(norm, initial=0.0) + np.max(np.abs(offset), initial=0.0)
     whole = reach + np.abs(formula.user_offset)
     margin = 2.0 * ROUNDING * ((size + 6) * reach + whole) + (size + 6) * TINY
-    safe = (whole < LARGEST) & (user_norm < LARGEST) & (norm.max(initial=0.0) < LARGEST)
+    safe = (whole < LARGEST) & (user_norm < LARGEST) & (np.max(norm, initial=0.0) < LARGEST)
     return np.where(safe, margin, np.inf)
 
 

@@ -113,7 +113,7 @@ def _gather(run: Run, name: str) -> None:
     """One table from its shards, row group by row group."""
     shards = [_shard_folder(run, number) / f"{name}.parquet" for number in range(len(run.prepared.shards))]
     opened = [pq.read_metadata(shard) for shard in shards]
-    with sealed_stage(run.folder / name, run.record(f"write_{name}")) as folder:
+    with sealed_stage(run.folder / name, run.record(f"write_{name}"), under_way=run.under_way) as folder:
         if folder is not None:
             groups = (table for shard in shards for table in row_groups(shard))
             schema = opened[0].schema.to_arrow_schema()
@@ -141,7 +141,7 @@ def served_users(prepared: Prepared) -> NDArray[np.int32]:
 
 
 def _write(run: Run, name: str, table: pa.Table) -> None:
-    with sealed_stage(run.folder / name, run.record(f"write_{name}")) as folder:
+    with sealed_stage(run.folder / name, run.record(f"write_{name}"), under_way=run.under_way) as folder:
         if folder is not None:
             slices = (table.slice(start, ROW_GROUP_ROWS) for start in range(0, table.num_rows, ROW_GROUP_ROWS))
             write_parts(folder, table.schema, slices, total_rows=table.num_rows, metadata=table_metadata(run))

@@ -60,7 +60,12 @@ def refit(run: Run, role: Role) -> Fitted:
 
 def fitted_on_split(run: Run, role: Role) -> Fitted:
     """Where the judged model stands."""
-    return Fitted(role, getattr(run.config.train, role), run.work / "model" / role)
+    return Fitted(role, getattr(run.config.train, role), judged_folder(run.folder, role))
+
+
+def judged_folder(run_folder: Path, role: Role) -> Path:
+    """Where a run keeps a model that was judged: the next nights' models are compared with it."""
+    return run_folder / "model" / "judged" / role
 
 
 def fitted_on_all(run: Run, role: Role) -> Fitted:

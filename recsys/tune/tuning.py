@@ -90,7 +90,7 @@ def tune(
     folder = experiment.store / "tuning" / experiment.key
     file = out or folder / "best.toml"
     require_writable(file)
-    with Store(folder).lock():
+    with Store(folder).hold():
         prepared = _prepare_training_part(experiment, folder)
         objective = Objective(role, name, given, prepared, config.compute, config.seed)
         trials = search(

@@ -27,7 +27,7 @@ def in_run(name: str) -> Callable[[Path], bool]:
 
 STAGES: dict[str, Callable[[Path], bool]] = {
     "download": lambda store: any((store / "raw").glob("demo/*")),
-    "prepare": in_run("prepared.partial/item_ids.parquet"),
+    "prepare": in_run("under-way/*-prepared.*/item_ids.parquet"),
     "fit the ranker": in_run("under-way/model-ranker.*"),
     "fit the rater": in_run("under-way/model-rater.*"),
     "evaluate": in_run("under-way/evaluated-*"),
@@ -36,7 +36,7 @@ STAGES: dict[str, Callable[[Path], bool]] = {
         any(store.glob("runs/run_date=2026-11-21/*/evaluation.json")) and in_run("under-way/model-rater.*")(store)
     ),
     "score a shard": in_run("under-way/scored-*"),
-    "score": in_run("recommendations.partial"),
+    "score": in_run("under-way/*-recommendations.*"),
     "publish": in_run("recommendations"),
     "swap the pointer": in_run("manifest.json"),
 }
@@ -121,7 +121,6 @@ def test_killed_in_each_stage(cli, server_env, tmp_path) -> None:
     assert reader.wrong == []
     assert reader.seen == {before["run_id"], final["run_id"]}
     assert not list(broken.glob("work/*"))
-    assert not list(broken.glob("runs/*/*/*.partial"))
     cli("runs", "verify", "--store", broken)
 
 

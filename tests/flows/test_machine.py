@@ -110,7 +110,7 @@ def test_who_asked_for_json_is_refused_in_json(arguments, code, cli, tmp_path) -
 
 def test_a_held_store_is_told_before_prefect_starts(no_server_env, tmp_path) -> None:
     holder = "import sys, time; from pathlib import Path; from recsys.store import Store\n"
-    holder += "with Store(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
+    holder += "with Store(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(60)"
     env = no_server_env | {"PREFECT_HOME": str(tmp_path / "home")}
     with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -16,6 +16,7 @@ from recsys.config import RunConfig
 from recsys.download.stage import open_run
 from recsys.errors import RecsysError, UsageError, disk_told
 from recsys.evaluate import stage as evaluate_stage
+from recsys.gate.stage import judge
 from recsys.prepare.stage import prepare
 from recsys.publish.stage import publish
 from recsys.score.stage import score, score_shard
@@ -34,6 +35,7 @@ STAGES = {
     "refit the rater": lambda run: refit(run, "rater"),
     "score a shard": lambda run: score_shard(run, 0),
     "score": score,
+    "judge": judge,
     "publish": publish,
 }
 
@@ -64,14 +66,14 @@ def test_no_room_in_each_stage_and_the_run_goes_on_from_there(tmp_path: Path, ra
         }
     )
     store = Store(tmp_path)
-    with store.lock():
+    with store.hold():
         run = open_run(config, NIGHT)
     for name, stage in STAGES.items():
-        with pytest.raises(UsageError) as told, store.lock(), room_for(20):
+        with pytest.raises(UsageError) as told, store.hold(), room_for(20):
             stage(run)
         assert os.strerror(errno.EFBIG) in told.value.what, name
         assert store.current() is None
-        with store.lock():
+        with store.hold():
             stage(run)
     assert store.current() is not None
 

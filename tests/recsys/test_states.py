@@ -16,7 +16,11 @@ def write(path, record):
 
 
 REFUSED = {"what": "The input is much smaller.", "expected": "40", "found": "20 ratings", "todo": ""}
-GATE = {"gate": {"verdict": "REJECTED", "reasons": ["ndcg@10 is not better", "rmse is better"]}}
+FINDINGS = [
+    {"check": "ranker_beats_popular", "verdict": "REJECTED", "reason": "ndcg@10 is not better"},
+    {"check": "rater_beats_means", "verdict": "PROMOTED", "reason": "rmse is better"},
+]
+GATE = {"gate": {"verdict": "REJECTED", "reasons": [], "publish": False, "findings": FINDINGS}}
 PASSED = {"gate": {"verdict": "PROMOTED", "reasons": ["all is well"]}}
 
 
@@ -28,7 +32,7 @@ PASSED = {"gate": {"verdict": "PROMOTED", "reasons": ["all is well"]}}
         ({"prepared.partial/x": ""}, "unfinished", "made: nothing"),
         ({"evaluation.json": PASSED, "prepared/x": ""}, "unfinished", "made: prepared"),
         ({"evaluation.json": "{"}, "unfinished", "made: nothing"),
-        ({"evaluation.json": GATE}, "refused by the gate", "ndcg@10 is not better; rmse is better"),
+        ({"manifest.refused.json": GATE}, "refused by the gate", "REJECTED: ndcg@10 is not better"),
         ({"refused/reason.json": REFUSED}, "input refused", "The input is much smaller. 20 ratings"),
         ({"manifest.json": seal(PASSED), "evaluation.json": GATE}, "complete", "all is well"),
         ({"manifest.json": "{"}, "damaged", "manifest.json: "),

@@ -173,7 +173,7 @@ demo = {"users": 200, "items": 100, "ratings": 6000}
 config = RunConfig.model_validate({"store": sys.argv[1], "demo": demo, "evaluate": {"bootstrap_samples": 10}})
 for kind in (ranker(config.train.ranker), rater(config.train.rater)):
     kind.warm_up()
-with Store(Path(sys.argv[1])).lock():
+with Store(Path(sys.argv[1])).hold():
     run = open_run(config, date(2026, 11, 21))
     prepare(run)
     for stage in (fit, refit):

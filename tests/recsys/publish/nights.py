@@ -8,7 +8,9 @@ import pyarrow as pa
 from recsys import tables
 from recsys.config import RunConfig
 from recsys.evaluate import stage as evaluate_stage
+from recsys.gate.stage import judge
 from recsys.prepare.write import write_prepared
+from recsys.publish.mend import mend
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.read.stream import Stream
@@ -21,11 +23,11 @@ NIGHT = date(2026, 1, 31)
 N_USERS, N_ITEMS = 30, 12
 
 
-def ratings_of(dense, *, refused=(), id_type="integer"):
+def ratings_of(dense, *, refused=(), id_type="integer", first_ids=(100, 10)):
     """Valid ratings from an (n_users, n_items) array, NaN where there is none; `refused` pairs are seen, not rated."""
     dense = np.asarray(dense, dtype=np.float32)
     user, item = (index.astype(np.int32) for index in np.nonzero(~np.isnan(dense)))
-    users, items = 100 + np.arange(dense.shape[0]), 10 + np.arange(dense.shape[1])
+    users, items = (first + np.arange(size) for first, size in zip(first_ids, dense.shape, strict=True))
     pairs = np.array(list(refused), dtype=np.int32).reshape(-1, 2)
     return Ratings(
         user_ids=pa.array(users, pa.int64()) if id_type == "integer" else pa.array([f"u{u}" for u in users]),
@@ -66,15 +68,26 @@ def config_of(**sections):
 
 
 def make_run(
-    store, *, night=NIGHT, fingerprint="f" * 64, config=None, dense=None, id_type="integer", refused=((1, 2),)
+    store,
+    *,
+    night=NIGHT,
+    fingerprint="f" * 64,
+    config=None,
+    dense=None,
+    id_type="integer",
+    refused=((1, 2),),
+    first_ids=(100, 10),
+    token=0,
 ):
     """A run whose ratings are prepared."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    run = Run(store, night, config or config_of(), snapshot)
-    ratings = ratings_of(example_ratings() if dense is None else dense, refused=refused, id_type=id_type)
+    run = Run(store, night, config or config_of(), snapshot, token=token)
+    ratings = ratings_of(
+        example_ratings() if dense is None else dense, refused=refused, id_type=id_type, first_ids=first_ids
+    )
     titles = [f"Title {place}" for place in range(ratings.n_items)]
     genres = pa.array([None] * ratings.n_items, pa.string())
     items = pa.table({"item_id": ratings.item_ids, "title": pa.array(titles), "genres": genres})
@@ -88,7 +101,7 @@ def make_run(
 
 
 def score_run(run):
-    """All stages up to the tables."""
+    """All stages up to the verdict."""
     fit(run, "ranker")
     fit(run, "rater")
     evaluate_run(run)
@@ -97,6 +110,7 @@ def score_run(run):
     for shard in run.shards:
         score_shard(run, shard)
     score(run)
+    judge(run)
     return run
 
 
@@ -109,5 +123,6 @@ def evaluate_run(run):
 
 def publish_night(store, **given):
     """A published night: the run and what publishing said."""
-    run = score_run(make_run(store, **given))
-    return run, publish(run)
+    run = make_run(store, **given)
+    mend(run)
+    return score_run(run), publish(run)

@@ -52,8 +52,9 @@ class TestManifest:
         assert {"python", "numpy", "pyarrow", "keras"} <= set(manifest["versions"])
         assert manifest["seed"] == 42
         assert {"ndcg@10", "rmse"} <= set(manifest["metrics"])
-        assert manifest["gate"]["verdict"] in {"PROMOTED", "REJECTED"}
-        assert len(manifest["gate"]["reasons"]) == 2
+        assert manifest["gate"]["verdict"] == "UNGATED"
+        assert manifest["gate"]["reasons"][0] == "not compared with a published run: nothing was published before"
+        assert len(manifest["gate"]["reasons"]) == 4
         assert sum(manifest["sources"].values()) == published.rows
         stages = {"prepare", "train_ranker", "train_rater", "evaluate", "refit_ranker", "refit_rater", "score"}
         assert stages <= set(manifest["timings"])
@@ -64,7 +65,7 @@ class TestManifest:
         assert not run.work.exists()
         assert not list(run.folder.rglob("*.partial"))
         assert {path.name for path in run.folder.iterdir()} == {
-            "manifest.json", "evaluation.json", "prepared", "model", "recommendations", "similar_items", "popular_items",
+            "manifest.json", "evaluation.json", "drift.json", "gate.json", "prepared", "model", "recommendations", "similar_items", "popular_items",
             "quarantine",
         }  # fmt: skip
 
@@ -166,6 +167,6 @@ class TestRefit:
     def test_switched_off_the_judged_model_is_published(self, tmp_path):
         run, _ = publish_night(tmp_path, config=config_of(train={"refit": False}))
         with_refit = score_run(make_run(tmp_path / "other"))
-        judged = (with_refit.work / "model" / "ranker" / "arrays.npz").read_bytes()
+        judged = (with_refit.folder / "model" / "judged" / "ranker" / "arrays.npz").read_bytes()
         assert (run.folder / "model" / "ranker" / "arrays.npz").read_bytes() == judged
         assert (with_refit.folder / "model" / "ranker" / "arrays.npz").read_bytes() != judged

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
-from filelock import Timeout
 
-from recsys import store as store_module
-from recsys.errors import StoreBusy, UsageError
-from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sealed_stage, write_record, write_whole
+from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, files, sealed_stage, write_record, write_whole
 
 DAY = date(2024, 5, 6)
 
@@ -41,7 +37,7 @@ def python(code, *arguments, **options):
         "import os, sys, time\nfrom pathlib import Path\nfrom recsys.store import *\n"
         "from recsys.store import sealed_stage\n"
     )
-    root = Path(store_module.__file__).parents[1]
+    root = Path(files.__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *map(str, arguments)],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)}, **options,
@@ -140,7 +136,7 @@ with sealed_stage(Path(sys.argv[1]), Path(sys.argv[2])) as work:
 def test_a_stage_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     """Flushed after the rename, a power cut could leave a sealed folder with empty files."""
     steps = []
-    monkeypatch.setattr(store_module, "_sync", lambda path: steps.append(path.name))
+    monkeypatch.setattr(files, "_sync", lambda path: steps.append(path.name))
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (steps.append(f"-> {Path(b).name}"), replace(a, b)))
     with sealed_stage(tmp_path / "model", tmp_path / "record.json") as work:
@@ -171,7 +167,7 @@ def test_the_pointer_and_the_link_lead_to_the_run(store):
     store.point_to(pointer)
     assert store.current() == pointer
     assert json.loads(store.pointer_file.read_text()) == {
-        "run_date": "2024-05-06", "run_id": "ab12", "path": "runs/run_date=2024-05-06/run_id=ab12",
+        "run_date": "2024-05-06", "run_id": "ab12", "path": "runs/run_date=2024-05-06/run_id=ab12", "token": 0,
     }  # fmt: skip
     link = store.root / "published" / "current"
     assert link.is_symlink()
@@ -317,105 +313,3 @@ def test_a_small_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("name"), replace(a, b)))
     write_whole(tmp_path / "x.json", "text")
     assert steps == ["sync", "name", "sync"]
-
-
-# the lock
-
-
-def test_the_lock_is_freed_when_the_block_ends(store):
-    for _ in range(2):
-        with store.lock():
-            assert store.root.is_dir()
-    with pytest.raises(ValueError, match="broken"), store.lock():
-        raise ValueError("broken")
-    with store.lock():
-        pass
-
-
-def test_a_store_held_by_another_process_names_it_and_is_free_once_that_is_killed(store):
-    code = "with Store(Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(60)"
-    started = datetime.now(UTC)
-    with python(code, store.root) as child:
-        try:
-            assert child.stdout.readline() == "held\n"
-            with pytest.raises(StoreBusy, match="holds the store") as busy, store.lock():
-                pass
-        finally:
-            child.kill()
-        child.wait(30)
-    assert busy.value.exit_code == 6
-    text, _, since = busy.value.found.rpartition(", since ")
-    assert text == f"process {child.pid} on {socket.gethostname()}"
-    assert abs(datetime.fromisoformat(since) - started) < timedelta(seconds=60)
-    with store.lock():
-        assert json.loads((store.root / "holder.json").read_text())["pid"] == os.getpid()
-
-
-def test_two_locks_in_one_process_exclude_each_other(store):
-    with store.lock(), pytest.raises(StoreBusy) as busy, store.lock():
-        pass
-    assert f"process {os.getpid()} on" in busy.value.found
-
-
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", "null"])
-def test_a_holder_that_cannot_be_read_is_unknown(store, text):
-    """Between the lock and its note, or when the disk was full."""
-    with store.lock():
-        (store.root / "holder.json").unlink()
-        if text is not None:
-            (store.root / "holder.json").write_text(text)
-        with pytest.raises(StoreBusy) as busy, store.lock():
-            pass
-    assert busy.value.found == "an unknown process"
-
-
-def test_stores_are_locked_one_by_one(tmp_path):
-    with Store(tmp_path / "a").lock(), Store(tmp_path / "b").lock():
-        pass
-
-
-def test_a_store_under_a_file_cannot_be_written_to(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written to") as error, Store(tmp_path / "file" / "store").lock():
-        pass
-    assert "--store" in error.value.todo
-
-
-def test_a_store_that_is_a_file_cannot_be_written_to(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written to"), Store(tmp_path / "file").lock():
-        pass
-
-
-def test_a_read_only_store_is_refused(store):
-    if os.geteuid() == 0:
-        pytest.skip("permissions do not bind root")
-    store.root.mkdir()
-    store.root.chmod(0o500)
-    try:
-        with pytest.raises(UsageError, match="cannot be written to"), store.lock():
-            pass
-    finally:
-        store.root.chmod(0o700)
-
-
-def test_a_read_only_file_system_is_refused(store, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(UsageError, match="cannot be written to") as error, store.lock():
-        pass
-    assert "Read-only file system" in error.value.found
-
-
-def test_a_lock_file_that_cannot_be_opened_is_refused(store):
-    """Another user's lock file, or here a folder of that name: no traceback."""
-    (store.root / ".lock").mkdir(parents=True)
-    with pytest.raises(UsageError, match="cannot be written to"), store.lock():
-        pass
-
-
-def test_another_locks_time_out_within_the_block_is_not_taken_for_a_busy_store(store):
-    with pytest.raises(Timeout), store.lock():
-        raise Timeout("another.lock")

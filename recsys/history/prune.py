@@ -1,0 +1,137 @@
+"""Freeing what no reader and no later night needs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys.errors import UsageError
+from recsys.history.holds import read_holds
+from recsys.published import complete_runs
+from recsys.states import state_of
+from recsys.store import MANIFEST, Store, sync_folder
+
+log = logging.getLogger("recsys")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What went, or would go.
+
+    Attributes:
+        runs: run_ids, by (run_date, run_id).
+        downloads: folders of `raw`, relative to the store.
+        bytes: what they held.
+        kept: run_ids that stay and why.
+    """
+
+    runs: tuple[str, ...]
+    downloads: tuple[str, ...]
+    bytes: int
+    kept: dict[str, str]
+
+
+def prune(store: Store, keep: int, *, dry_run: bool = False) -> Pruned:
+    """Remove all but the last `keep` complete runs, the published and the pinned one, and what belongs to none of them.
+
+    Runs that are refused, damaged or unfinished go where they are older than every run that stays; downloads where no
+    run that stays was made from them, but the last one of each dataset. The table of nights stays whole.
+
+    Args:
+        keep: at least 1.
+        dry_run: only say what would go.
+
+    Raises:
+        UsageError: `keep` is less than 1. StoreBusy: a run holds the store.
+    """
+    if keep < 1:
+        raise UsageError(
+            f"--keep {keep} would leave no run.", expected="1 or more", todo="give how many complete runs stay"
+        )
+    with store.hold():
+        _finish_removals(store)
+        kept = _kept(store, keep)
+        going = [folder for folder in store.runs() if _goes(store, folder, kept)]
+        downloads = _unused_downloads(store, going)
+        freed = sum(_bytes_below(folder) for folder in (*going, *downloads))
+        if not dry_run:
+            for folder in going:
+                shutil.rmtree(store.work_folder(_id_of(folder)), ignore_errors=True)
+                _remove(store, folder)
+            for folder in downloads:
+                _remove(store, folder)
+    relative = tuple(folder.relative_to(store.root).as_posix() for folder in downloads)
+    return Pruned(tuple(_id_of(folder) for folder in going), relative, freed, kept)
+
+
+def _kept(store: Store, keep: int) -> dict[str, str]:
+    """run_id and why; the last reason that applies."""
+    holds = read_holds(store)
+    kept = {run.run_id: f"one of the last {keep}" for run in complete_runs(store.root)[-keep:]}
+    current = store.current()
+    if current is not None:
+        kept[current.run_id] = "published"
+    if holds.pinned is not None:
+        kept[holds.pinned] = "pinned"
+    return kept
+
+
+def _goes(store: Store, folder: Path, kept: dict[str, str]) -> bool:
+    if _id_of(folder) in kept:
+        return False
+    if state_of(folder).name == "complete":
+        return True
+    oldest = min((_date_of(each) for each in store.runs() if _id_of(each) in kept), default="")
+    return _date_of(folder) < oldest
+
+
+def _unused_downloads(store: Store, going: Iterable[Path]) -> list[Path]:
+    """Folders `raw/<dataset>/<fingerprint>` that no run left names, without the newest of each dataset."""
+    left = [folder for folder in store.runs() if folder not in set(going)]
+    used = {fingerprint for folder in left for fingerprint in _fingerprints(folder)}
+    unused = []
+    for dataset in sorted(path for path in store.raw.glob("*") if path.is_dir()):
+        copies = sorted((path for path in dataset.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
+        unused += [copy for copy in copies[:-1] if not any(each.startswith(copy.name) for each in used)]
+    return unused
+
+
+def _fingerprints(folder: Path) -> list[str]:
+    """Of a run's inputs; of a run without manifest nobody can tell, and it may go on: see `_goes`."""
+    try:
+        source = json.loads((folder / MANIFEST).read_text())["input"]
+    except (OSError, ValueError, KeyError):
+        return []
+    return [source["fingerprint"], *([source["test_ratings"]["fingerprint"]] if "test_ratings" in source else [])]
+
+
+def _remove(store: Store, folder: Path) -> None:
+    """Out of sight at once, then away: a kill leaves no half of a run where readers look."""
+    gone = store.root / "work" / "pruned" / f"{folder.parent.name}-{folder.name}"
+    gone.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(folder, gone)
+    sync_folder(folder.parent)
+    if folder.parent.parent == store.root / "runs" and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+    _finish_removals(store)
+
+
+def _finish_removals(store: Store) -> None:
+    shutil.rmtree(store.root / "work" / "pruned", ignore_errors=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _id_of(folder: Path) -> str:
+    return folder.name.removeprefix("run_id=")
+
+
+def _date_of(folder: Path) -> str:
+    return folder.parent.name.removeprefix("run_date=")

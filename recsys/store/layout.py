@@ -1,0 +1,243 @@
+"""The store: its layout, who may work on it, and the pointer that readers follow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from recsys.errors import UsageError, disk_told
+from recsys.store.files import sync_folder
+from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, require_free
+from recsys.store.place import LocalPlace, Stamped, Taken, not_writable
+
+log = logging.getLogger("recsys")
+
+MANIFEST = "manifest.json"
+REFUSED = "manifest.refused.json"  # in its place where the gate refused the run
+POINTER = "published/CURRENT.json"
+TABLES = ("recommendations", "similar_items", "popular_items", "item_embeddings", "user_embeddings", "quarantine")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What CURRENT.json says."""
+
+    run_date: date
+    run_id: str
+    path: str  # relative to the store
+
+    @classmethod
+    def read(cls, data: bytes) -> Pointer:
+        """From JSON.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none.
+        """
+        record = json.loads(data)
+        return cls(date.fromisoformat(record["run_date"]), str(record["run_id"]), str(record["path"]))
+
+    def write(self, token: int) -> bytes:
+        """As JSON, with the token of the lease under which it is written."""
+        record = {"run_date": self.run_date.isoformat(), "run_id": self.run_id, "path": self.path, "token": token}
+        return (json.dumps(record, indent=2) + "\n").encode()
+
+
+class BrokenPointer(UsageError):
+    """The pointer cannot be read, or leads to no complete run.
+
+    Args:
+        night: that of the run it names; None where it cannot be read.
+    """
+
+    def __init__(self, what: str, *, expected: str, found: str, night: date | None = None) -> None:
+        todo = "`recsys run` mends it; until then `recsys runs list` shows the runs, and --run-date names one of them"
+        super().__init__(what, expected=expected, found=found, todo=todo)
+        self.night = night
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds all runs and the pointer to the published one."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Downloads."""
+        return self.root / "raw"
+
+    @property
+    def pointer_file(self) -> Path:
+        """The pointer."""
+        return self.root / "published" / "CURRENT.json"
+
+    def run_folder(self, run_date: date, run_id: str) -> Path:
+        """Where a run stands."""
+        return self.root / "runs" / f"run_date={run_date.isoformat()}" / f"run_id={run_id}"
+
+    def current(self) -> Pointer | None:
+        """The published run; None where nothing is published yet.
+
+        Raises:
+            BrokenPointer: it cannot be read, or leads to no complete run.
+        """
+        pointer = self._pointer()
+        if pointer is not None and not (self.root / pointer.path / MANIFEST).exists():
+            raise BrokenPointer(
+                f"The pointer {self.pointer_file} leads to a run that is not there.",
+                expected=f"a complete run in {self.root / pointer.path}",
+                found=f"no {MANIFEST}",
+                night=pointer.run_date,
+            )
+        return pointer
+
+    def names(self, run_id: str) -> bool:
+        """Whether the pointer names a run, be it there or not."""
+        try:
+            pointer = self._pointer()
+        except BrokenPointer:
+            return False
+        return pointer is not None and pointer.run_id == run_id
+
+    def _pointer(self) -> Pointer | None:
+        return self._stamped()[1]
+
+    def _stamped(self) -> tuple[Stamped | None, Pointer | None]:
+        try:
+            found = self.place.read(POINTER)
+            return found, None if found is None else Pointer.read(found.data)
+        except (OSError, ValueError, KeyError, TypeError) as error:  # it is replaced as a whole: others wrote it
+            raise BrokenPointer(
+                f"The pointer {self.pointer_file} cannot be read.",
+                expected="JSON with run_date, run_id and path",
+                found=str(error),
+            ) from error
+
+    def work_folder(self, run_id: str) -> Path:
+        """Where a run keeps what it needs only until it is published."""
+        return self.root / "work" / f"run_id={run_id}"
+
+    @property
+    def incremental(self) -> Path:
+        """What a night leaves to the next, so that it takes less time."""
+        return self.root / "incremental"
+
+    def runs(self) -> list[Path]:
+        """Folders of all runs, complete or not, by (run_date, run_id)."""
+        return sorted(self.root.glob("runs/run_date=*/run_id=*"))
+
+    def point_to(self, pointer: Pointer, token: int = 0) -> None:
+        """Publish: replace the pointer as a whole, then the convenience link beside it; what is right stays as it is.
+
+        A crash between the two leaves both on whole runs; the next run mends the link.
+
+        Args:
+            token: of the lease under which it is done.
+
+        Raises:
+            LeaseLost: a later holder of the store has been at the pointer.
+        """
+        try:
+            found, current = self._stamped()
+        except BrokenPointer:
+            found, current = self.place.read(POINTER), None
+        if current != pointer:
+            self._swap(pointer, token, found)
+        self._link(pointer)
+
+    def _swap(self, pointer: Pointer, token: int, found: Stamped | None) -> None:
+        if found is not None and (last := _token_of(found.data)) > token:
+            raise LeaseLost(f"a pointer stamped with token {last}, this run's is {token}")
+        data = pointer.write(token)
+        try:
+            if found is None:
+                self.place.create(POINTER, data)
+            else:
+                self.place.replace(POINTER, data, found.version)
+        except Taken as error:
+            raise LeaseLost("a pointer that changed at the same moment") from error
+
+    def withdraw(self) -> None:
+        """Take the link and the pointer away: nothing is published."""
+        link = self.pointer_file.parent / "current"
+        if link.is_symlink():
+            link.unlink()
+        found = self.place.read(POINTER)
+        if found is not None:
+            self.place.remove(POINTER, found.version)
+
+    def _link(self, pointer: Pointer) -> None:
+        link = self.pointer_file.parent / "current"
+        target = os.path.join("..", pointer.path)
+        if link.is_symlink() and os.readlink(link) == target:
+            return
+        fresh = link.with_name("current.new")
+        try:
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(target)
+            os.replace(fresh, link)
+        except OSError as error:  # a file system without links: the pointer is what counts
+            log.warning("publish: no link %s can be made (%s); readers follow %s", link, error, self.pointer_file)
+        sync_folder(link.parent)
+
+    @property
+    def place(self) -> LocalPlace:
+        """Where the records lie that runs compete for."""
+        return LocalPlace(self.root)
+
+    @contextmanager
+    def hold(self, seconds: float = SECONDS) -> Iterator[Lease]:
+        """Be the one run that works on the store; freed when the block ends or this process does.
+
+        Args:
+            seconds: how long another machine waits for a holder that is silent.
+
+        Raises:
+            StoreBusy: another run holds it.
+            LeaseLost: another run took it over within.
+            UsageError: the store cannot be written to, or its disk fails within.
+        """
+        self._make_root()
+        with disk_told(self.root), hold(self.place, str(self.root), seconds, self._stamp) as lease:
+            yield lease
+
+    def require_free(self) -> None:
+        """Tell at once what `hold` would tell.
+
+        Raises:
+            StoreBusy, UsageError: as `hold`.
+        """
+        self._make_root()
+        require_free(self.place, str(self.root))
+
+    def _stamp(self, token: int) -> None:
+        """Close the pointer to those who held the store before, and may only have been asleep."""
+        try:
+            found, pointer = self._stamped()
+        except BrokenPointer:
+            return  # the run that begins now mends it
+        if found is not None and pointer is not None:
+            self._swap(pointer, token, found)
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise not_writable(self.root, error) from error
+
+
+def _token_of(data: bytes) -> int:
+    """The token a pointer was written under; 0 where it cannot be read."""
+    try:
+        return int(json.loads(data).get("token", 0))
+    except (ValueError, TypeError, AttributeError):
+        return 0
