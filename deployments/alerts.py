@@ -64,18 +64,20 @@ class Alert:
     """One kind of alert.
 
     Attributes:
-        kind: stands in the webhook's JSON.
+        name: of the automation.
+        kind: Jinja; stands in the webhook's JSON and in the subject.
         trigger: what sets it off.
         subject, text: Jinja.
     night: figures of the night as JSON, where the event has them.
         more: what the server does besides telling.
     """
 
-    kind: str
+    name: str
     description: str
     trigger: EventTrigger
     subject: str
     text: str
+    kind: str = ""
     night: str = "null"
     more: tuple[ActionTypes, ...] = ()
 
@@ -89,14 +91,14 @@ class Alert:
         if not actions:
             return None
         return AutomationCore(
-            name=f"{PREFIX}{self.kind}", description=self.description, trigger=self.trigger, actions=actions
+            name=f"{PREFIX}{self.name}", description=self.description, trigger=self.trigger, actions=actions
         )
 
     @property
     def payload(self) -> str:
         """The webhook's JSON as a template; `text` is what chat systems show."""
         return (
-            f'{{"kind": "{self.kind}", '
+            f'{{"kind": {_json(self.kind or self.name)}, '
             f'"subject": {_json(self.subject)}, "text": {_json(self.text)}, '
             '"event": {{ event.event|tojson }}, "occurred": {{ event.occurred|string|tojson }}, '
             f'"night": {self.night}}}'
@@ -108,17 +110,19 @@ def _json(template: str) -> str:
     return f"{{% filter tojson %}}{template}{{% endfilter %}}"
 
 
-def _of_run(kind: str, state: str, description: str, happened: str, todo: str, message: str = "*") -> Alert:
-    """An alert on a state that a run of ours entered."""
+def _of_run(
+    name: str, state: str, description: str, happened: str, todo: str, *, message: str = "*", kind: str = ""
+) -> Alert:
+    """An alert on a state that a run of ours entered, perhaps with a certain message."""
     match = {**RUNS} if message == "*" else {**RUNS, "prefect.state-message": message}
     trigger = EventTrigger(expect={f"{RUN}{state}"}, match=match, match_related=OURS, posture=Posture.Reactive)
-    return Alert(kind, description, trigger, _SUBJECT % kind, _TEXT % (happened, todo))
+    return Alert(name, description, trigger, _SUBJECT % (kind or name), _TEXT % (happened, todo), kind)
 
 
 def _of_night(kind: str, description: str) -> Alert:
     """An alert on an event that a night emitted."""
     trigger = EventTrigger(expect={f"recsys.night.{kind}"}, match_related=OURS, posture=Posture.Reactive)
-    return Alert(kind, description, trigger, _OWN_SUBJECT, _OWN_TEXT, "{{ event.payload|tojson }}")
+    return Alert(kind, description, trigger, _OWN_SUBJECT, _OWN_TEXT, night="{{ event.payload|tojson }}")
 
 
 ALERTS = (
@@ -129,7 +133,8 @@ ALERTS = (
     _of_run(
         "refused", "Failed", "The gate refused a night.",
         "was refused by the gate; the published tables are as they were.",
-        "compare with the nights before; a person may still publish it, see docs/operations.md.", message=REFUSAL,
+        "compare with the nights before; a person may still publish it, see docs/operations.md.",
+        message=REFUSAL, kind="{% if 'SUSPICIOUS' in flow_run.state.message %}suspicious{% else %}refused{% endif %}",
     ),
     _of_run(
         "crashed", "Crashed", "A run's process died.", "died; the published tables are as they were.",

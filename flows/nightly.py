@@ -99,8 +99,10 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
-        published = stages.publish(run)
+        try:
+            published = stages.publish(run)
+        finally:
+            watch.figures(run)
         show_summary(published)
-        watch.figures(run)
         watch.tell(published)
         return published

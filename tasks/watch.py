@@ -8,8 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from recsys.alert import messages
-from recsys.figures import leave_figures
+from recsys.monitor.alert import messages
+from recsys.monitor.figures import leave_figures
 from recsys.publish.stage import Published
 from recsys.run import Run, read_manifest
 
@@ -18,9 +18,9 @@ EVENT = "recsys.night."  # and the message's kind: what the automations of deplo
 
 @task(cache_policy=NO_CACHE)
 def figures(run: Run) -> None:
-    """Leave the run's figures where the configuration says, if it does."""
+    """Leave the run's figures where the configuration says, if it does; also of one that the gate refused."""
     if run.config.monitor.textfile is not None:
-        leave_figures(Path(run.config.monitor.textfile), read_manifest(run.folder), str(run.store))
+        leave_figures(run, Path(run.config.monitor.textfile))
 
 
 @task(cache_policy=NO_CACHE)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from recsys.gate.verdict import SUSPICIOUS
+
 Kind = Literal["stale", "suspicious"]
 
 _SUBJECTS: Mapping[Kind, str] = {
@@ -50,7 +52,7 @@ def messages(manifest: Mapping[str, Any]) -> list[Message]:
     Places and addresses stay out: they may be nobody else's business.
     """
     kinds: list[Kind] = ["stale"] if manifest["input"]["stale_input"] else []
-    if manifest["gate"]["verdict"] == "SUSPICIOUS":
+    if manifest["gate"]["verdict"] == SUSPICIOUS:
         kinds.append("suspicious")
     return [_message(kind, manifest) for kind in kinds]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.store import write_whole
+from recsys.errors import UsageError
+from recsys.gate.stage import DRIFT
+from recsys.gate.verdict import SEVERITY
+from recsys.run import Run, read_manifest
+from recsys.store import MANIFEST, REFUSED, Store, write_whole
 
 log = logging.getLogger("recsys")
 
-VERDICTS = ("PROMOTED", "REJECTED", "SUSPICIOUS", "UNGATED")
 METRICS = {
     "ndcg@10": "Ranking quality of the lists on the hold-out",
     "rmse": "Root mean square error of the predicted ratings on the hold-out",
     "coverage@10": "Share of the items that stand in some list",
+}
+DRIFT_FIGURES = {
+    "list_overlap": "Share of a user's list that stayed since the published run.",
+    "list_rbo": "Rank-biased overlap of the lists with those of the published run.",
+    "rating_psi": "Population stability index of the ratings since the published run.",
+    "new_users": "Users that the published run has not.",
+    "vanished_users": "Users of the published run that are gone.",
 }
 MIB = 1 << 20
 Labels = Mapping[str, str]
@@ -42,35 +53,55 @@ class Gauge:
                 yield f"{self.name}{{{named}}} {value!r}"
 
 
-def leave_figures(file: Path, manifest: Mapping[str, Any], store: str) -> None:
+def leave_figures(run: Run, file: Path) -> None:
     """Replace the file as a whole; a folder that cannot be written to is told in the log and stops no night.
 
-    Args:
-        store: stands on each sample, so that several stores may be watched on one machine, a file each.
+    A run that was not made to its end leaves the figures of the last one.
     """
-    lines = [line for gauge in gauges(manifest) for line in gauge.lines({"store": store})]
+    if not run.made:
+        return
+    manifest = read_manifest(run.folder, MANIFEST if run.complete else REFUSED)
+    drift = json.loads((run.folder / DRIFT).read_text())
+    shown = _shown(run)
+    # Several stores may be watched on one machine, a file each.
+    lines = [line for gauge in gauges(manifest, drift, shown) for line in gauge.lines({"store": str(run.store)})]
     try:
         write_whole(file, "\n".join(lines) + "\n")
     except OSError as error:
         log.warning("the figures for Prometheus cannot be written to %s: %s", file, error.strerror or error)
 
 
-def gauges(manifest: Mapping[str, Any]) -> list[Gauge]:
-    """All metrics of a run, of its manifest."""
+def _shown(run: Run) -> Mapping[str, Any] | None:
+    """The manifest of the run that readers see; None where there is none."""
+    try:
+        pointer = Store(run.store).current()
+        return None if pointer is None else read_manifest(run.store / pointer.path)
+    except UsageError:
+        return None
+
+
+def gauges(manifest: Mapping[str, Any], drift: Mapping[str, Any], shown: Mapping[str, Any] | None) -> list[Gauge]:
+    """All metrics of a run.
+
+    Args:
+        manifest: of the run, complete or refused.
+        drift: as `recsys.drift.figures.figures` returns it.
+        shown: the manifest of the run that is published.
+    """
     source, verdict = manifest["input"], manifest["gate"]["verdict"]
     stages = {name: timing for name, timing in manifest["timings"].items() if "seconds" in timing}
     return [
         Gauge("recsys_run_info", "The last run; always 1.", [(_info(manifest), 1)]),
         _one("recsys_run_date_seconds", "Midnight, UTC, of the night the run is for.", _seconds(manifest["run_date"])),
-        _one(
-            "recsys_run_published_timestamp_seconds", "When its tables were ready.", _seconds(manifest["published_at"])
-        ),
+        _one("recsys_run_finished_timestamp_seconds", "When its tables were made.", _seconds(manifest["published_at"])),
+        *_of_shown(manifest, shown),
         Gauge(
             "recsys_run_verdict",
             "The gate's verdict: 1 for the one it gave.",
-            [({"verdict": name}, int(name == verdict)) for name in VERDICTS],
+            [({"verdict": name}, int(name == verdict)) for name in SEVERITY],
         ),
         *_metrics(manifest["metrics"]),
+        *_drift(drift),
         _one("recsys_run_input_ratings", "Valid ratings read.", source["ratings"]),
         _one(
             "recsys_run_input_refused_share",
@@ -126,6 +157,24 @@ def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> list[Gauge]:
             ("high", "_high", ", upper bound."),
         )
         if key in metrics.get(name, {})
+    ]
+
+
+def _of_shown(manifest: Mapping[str, Any], shown: Mapping[str, Any] | None) -> list[Gauge]:
+    now = shown is not None and shown["run_id"] == manifest["run_id"]
+    found = [_one("recsys_run_is_published", "1 where readers see this run, 0 where an earlier one.", int(now))]
+    if shown is not None:
+        at, help = _seconds(shown["published_at"]), "When the tables that readers see were made."
+        found.append(_one("recsys_published_timestamp_seconds", help, at))
+    return found
+
+
+def _drift(drift: Mapping[str, Any]) -> list[Gauge]:
+    change = drift["change"] or {}
+    return [
+        _one(f"recsys_run_{name}", help, change[name])
+        for name, help in DRIFT_FIGURES.items()
+        if change.get(name) is not None
     ]
 
 
