@@ -133,7 +133,8 @@ def _base_job_template(client: SyncPrefectClient, type: PoolType) -> dict[str, A
 def _put_deployment(client: SyncPrefectClient, deployment: Deployment, config: RunConfig, place: Place) -> str:
     flow, before = deployment.flow, _read(client, deployment.full_name)
     parameters = deployment.parameters_from(config)
-    flow.validate_parameters(parameters)
+    if not deployment.asks:
+        flow.validate_parameters(parameters)
     client.create_deployment(
         flow_id=client.create_flow(flow),
         name=deployment.name,

@@ -55,6 +55,7 @@ class Deployment:
         schedule: None: only by hand.
         collision: what a run does that would be one more than `limit` at a time: be cancelled, or wait.
         parameters: given besides those that the configuration sets.
+        asks: what whoever starts a run has to give.
         limit: runs at a time.
     """
 
@@ -64,6 +65,7 @@ class Deployment:
     schedule: Schedule | None = None
     collision: Collision = "ENQUEUE"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
     limit: int = 1
 
     @cached_property
@@ -79,9 +81,9 @@ class Deployment:
 
     def parameters_from(self, config: RunConfig) -> dict[str, Any]:
         """What the flow is called with: the parts of a configuration that it takes and that are not as by default."""
-        given = config.model_dump(mode="json", exclude_unset=True)
-        takes = self.flow.parameters.properties
-        return {name: value for name, value in given.items() if name in takes} | dict(self.parameters)
+        given, takes = config.model_dump(mode="json", exclude_unset=True), self.flow.parameters.properties
+        whole = {"config": given} if "config" in takes else {}
+        return {name: value for name, value in given.items() if name in takes} | whole | dict(self.parameters)
 
 
 NIGHTLY = Deployment(
@@ -91,10 +93,30 @@ NIGHTLY = Deployment(
     Schedule("30 4 * * *"),
     collision="CANCEL_NEW",
 )
+BACKFILL = Deployment(
+    "backfill",
+    "flows.backfill.backfill",
+    "Makes past nights, each on the ratings until its end; the pointer only goes forward in time.",
+    asks=("first", "last"),
+)
 TUNE = Deployment(
     "tune",
     "flows.tune.tune",
     "Searches for a model's settings on a validation slice. The best are written as a configuration; nothing changes.",
     parameters={"model": "weighted_edlae"},
 )
-DEPLOYMENTS = (NIGHTLY, TUNE)
+RETENTION = Deployment(
+    "retention",
+    "flows.history.retention",
+    "Verifies the published run, then removes all but the last runs, the published and the pinned one.",
+    Schedule("30 12 * * 0"),  # on Sundays, when no night is made
+    collision="CANCEL_NEW",
+    parameters={"keep": 30},
+)
+BY_HAND = (
+    Deployment("verify", "flows.history.verify", "Compares every file of a run with its manifest."),
+    Deployment("rollback", "flows.history.rollback", "Publishes an earlier run again.", asks=("run_id",)),
+    Deployment("promote", "flows.history.promote", "Publishes a run that the gate refused.", asks=("run_id", "by")),
+    Deployment("pin", "flows.history.pin", "Keeps a run published, or lets the next night be published again."),
+)
+DEPLOYMENTS = (NIGHTLY, BACKFILL, TUNE, RETENTION, *BY_HAND)

@@ -13,6 +13,7 @@ from prefect import __version__
 from ruamel.yaml import YAML
 
 from deployments.definitions import DEPLOYMENTS, ENVIRONMENT, IMAGE, POOL, PULL_STEPS, TAG, Deployment
+from recsys.config import RunConfig
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 STORE = "{{ $RECSYS_STORE }}"  # filled in by `prefect deploy`, from the environment
@@ -51,7 +52,7 @@ def _described(deployment: Deployment) -> dict[str, Any]:
         "description": deployment.description,
         "entrypoint": deployment.flow_path,
         "tags": [TAG],
-        "parameters": {"store": STORE, **deployment.parameters},
+        "parameters": deployment.parameters_from(RunConfig(store=STORE)),
         "schedules": [{"cron": schedule.cron, "timezone": schedule.timezone}] if schedule else [],
         "concurrency_limit": {"limit": deployment.limit, "collision_strategy": deployment.collision},
         "enforce_parameter_schema": True,

@@ -71,6 +71,9 @@ class InputConfig(Section):
     id_type: Literal["auto", "integer", "string"] = Field(
         "auto", description="auto: integers where all but `max_bad_fraction` of the ids are"
     )
+    until: date | None = Field(
+        None, description="leave out ratings given after this day (UTC), as though it were that night; needs timestamps"
+    )
     rating_min: float | None = Field(None, description="lowest valid rating; unset: the dataset's own")
     rating_max: float | None = Field(None, description="highest valid rating; unset: the dataset's own")
     rating_step: float | None = Field(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from recsys import tables
 from recsys.download.columns import pairs_format
 from recsys.errors import RecsysError, UsageError, sample
+from recsys.history.holds import read_holds
 from recsys.identifiers import UNKNOWN
 from recsys.models import registry
 from recsys.models.base import Ranker, Rater
@@ -223,6 +224,21 @@ def complete_runs(store: Path) -> list[PublishedRun]:
     """All runs with a manifest that is as it was written, by (run_date, published_at)."""
     readable = [run for run in _with_manifest(store) if _readable(run)]
     return sorted(readable, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
+
+
+def published_before(store: Path, run_date: date, besides: str = "") -> PublishedRun | None:
+    """What readers had on a night: the published run where it is not of a later one, else the last complete one until
+    then that was not taken back.
+
+    Args:
+        besides: a run_id that does not count.
+    """
+    current = Store(store).current()
+    if current is not None and current.run_date <= run_date and current.run_id != besides:
+        return PublishedRun(store / current.path)
+    out = {besides, *read_holds(Store(store)).withdrawn}
+    earlier = [run for run in complete_runs(store) if run.manifest["run_date"] <= run_date.isoformat()]
+    return next((run for run in reversed(earlier) if run.run_id not in out), None)
 
 
 def find_run(store: Path, run_id: str) -> PublishedRun:

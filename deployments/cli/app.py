@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import compare, data, deploy, history, items, people, published, run, tune
+from deployments.cli import backfill, compare, data, deploy, history, items, people, published, run, tune
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     help="From raw ratings to published top-n tables, every night.",
 )
 app.command("run")(run.run)
+app.command("backfill")(backfill.backfill)
 app.command("datasets")(data.datasets)
 app.command("download")(data.download)
 app.command("models")(data.models)

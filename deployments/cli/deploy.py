@@ -84,6 +84,7 @@ def deploy(
     by e-mail to RECSYS_ALERT_EMAIL (docs/operations.md).
     """
     settings = _placed(load_config(locals()))
+    _require_no_date(settings)
     quiet_defaults()
     from deployments.apply import Place, PoolType, apply
     from deployments.channels import channels_from_environment
@@ -111,6 +112,16 @@ def deploy(
 
 
 deploy.__doc__ = f"{deploy.__doc__}\n{EXAMPLE}"
+
+
+def _require_no_date(config: RunConfig) -> None:
+    if config.run_date is not None or config.input.until is not None:
+        raise UsageError(
+            "A deployed night has its date from its schedule.",
+            expected="no run_date and no input.until",
+            found="every night would be made for the same date",
+            todo="leave it out; `recsys backfill` makes past nights",
+        )
 
 
 def _placed(config: RunConfig) -> RunConfig:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import result, table
-from deployments.cli.options import Json, RunDate, Store, store_folder
-from deployments.cli.run import parse_date
+from deployments.cli.options import Json, RunDate, Store, parse_date, store_folder
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="an id, a title, or a part of a title")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,3 +77,15 @@ def parse_columns(text: str | None) -> dict[str, str] | None:
             todo="join the pairs by commas; in a TOML file a table [input.columns] also takes names with commas",
         )
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def parse_date(text: str | None) -> date | None:
+    """A date as typed.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date.", expected="YYYY-MM-DD", found=text or "") from error

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.console import LIST_HEAD, list_cells, result, show_progress, table
-from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, store_folder
-from deployments.cli.run import parse_date
+from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, parse_date, store_folder
 
 if TYPE_CHECKING:
     from recsys.recommend import FoldIn

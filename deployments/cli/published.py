@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import LIST_HEAD, error, list_cells, result, show_progress, table, visible_lines
-from deployments.cli.options import Json, RunDate, Store, parse_columns, store_folder
-from deployments.cli.run import parse_date
+from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_date, store_folder
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.store import BrokenPointer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,7 +30,6 @@ from deployments.cli.options import (
 )
 from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
-from recsys.errors import UsageError
 from recsys.store import Store as RunStore
 
 if TYPE_CHECKING:
@@ -128,15 +126,3 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
     run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
     console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
-
-
-def parse_date(text: str | None) -> date | None:
-    """A date as typed.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a date.", expected="YYYY-MM-DD", found=text or "") from error

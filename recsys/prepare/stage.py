@@ -19,11 +19,12 @@ from recsys.config import RunConfig
 from recsys.errors import InputRefused
 from recsys.prepare.prepared import Counts
 from recsys.prepare.write import write_prepared
+from recsys.published import published_before
 from recsys.ratings import Snapshot
 from recsys.read import RowsRefused, read_items, read_stream
 from recsys.read.stream import Stream
-from recsys.run import MOST_ITEMS, REFUSAL, Run, read_manifest
-from recsys.store import Store, sealed_stage, write_whole
+from recsys.run import MOST_ITEMS, REFUSAL, Run
+from recsys.store import sealed_stage, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -59,13 +60,13 @@ def check_volume(run: Run, ratings: int) -> None:
     """Refuse an input that shrank: half a table published as a whole one is worse than yesterday's.
 
     Raises:
-        InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's.
+        InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's of that night or before.
     """
     least = run.config.input.min_volume_ratio
-    current = Store(run.store).current() if least and not run.set_aside.exists() else None  # rebuilt: it passed before
-    if current is None:
+    current = None if run.set_aside.exists() else published_before(run.store, run.run_date)  # rebuilt: it passed before
+    if not least or current is None:
         return
-    before = read_manifest(run.store / current.path)["input"]
+    before = current.manifest["input"]
     if before["dataset"] != run.snapshot.dataset:
         log.info(
             "prepare: the volume of %s is not compared with the published run's, which is of %s",

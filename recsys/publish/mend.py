@@ -15,8 +15,8 @@ from recsys.evaluate.champion import pick_champion
 from recsys.history.holds import read_holds
 from recsys.models.registry import ROLES
 from recsys.publish.damage import Damage, find_damage
-from recsys.published import complete_runs
-from recsys.run import Run, read_manifest
+from recsys.published import complete_runs, published_before
+from recsys.run import Run
 from recsys.states import may_go_on, state_of
 from recsys.store import BrokenPointer, Pointer, Store, sync_folder
 from recsys.train.stage import judged_folder
@@ -41,26 +41,23 @@ def mend(run: Run) -> None:
         _set_aside(run)
     _clear_work(store, run)
     if not run.made:
-        pick_champion(run, *_champion(run, store))
+        pick_champion(run, *_champion(run))
 
 
-def _champion(run: Run, store: Store) -> tuple[str | None, str]:
+def _champion(run: Run) -> tuple[str | None, str]:
     """Where the run stands that this one is compared with, or why there is none: what readers had that night."""
     if not run.config.gate.champion:
         return None, "switched off by gate.champion"
-    current = store.current()
-    if current is None or current.run_date > run.run_date or current.run_id == run.run_id:
-        current = _latest_whole(store, run.run_date, run.run_id)
-    if current is None:
+    before = published_before(run.store, run.run_date, run.run_id)
+    if before is None:
         return None, "nothing was published before"
-    manifest = read_manifest(store.root / current.path)
-    if manifest["input"]["dataset"] != run.snapshot.dataset:
-        return None, f"run {current.run_id} is of {manifest['input']['dataset']}"
-    if manifest["config"].get("demo") != run.effective_config.get("demo"):
-        return None, f"run {current.run_id} is of another demo"
-    if not all(judged_folder(store.root / current.path, role).is_dir() for role in ROLES):
-        return None, f"run {current.run_id} has kept no judged models"
-    return current.path, ""
+    if before.manifest["input"]["dataset"] != run.snapshot.dataset:
+        return None, f"run {before.run_id} is of {before.manifest['input']['dataset']}"
+    if before.manifest["config"].get("demo") != run.effective_config.get("demo"):
+        return None, f"run {before.run_id} is of another demo"
+    if not all(judged_folder(before.folder, role).is_dir() for role in ROLES):
+        return None, f"run {before.run_id} has kept no judged models"
+    return before.folder.relative_to(run.store).as_posix(), ""
 
 
 def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:

@@ -24,6 +24,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 # A rating is on the scale when it is within this share of a step. A float32 near 100 is off by up to 4e-6, which is
 # 4e-5 of a step of 0.1; nobody means 3.9999 when they write it.
 STEP_TOLERANCE = 1e-4
+LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Part:
         timestamp: (n,) int64, or None.
         quarantine: the refused rows by line.
         seen_users, seen_items: (n_seen,) the ids of refused rows whose ids can both be read.
-        rows: rows of the block, refused ones included.
+        rows: rows of the block, refused ones included, later ones not.
+        later: rows that were left out because of their time.
         counts: of the user ids and of the item ids.
     """
 
@@ -53,14 +55,16 @@ class Part:
     seen_users: pa.Array
     seen_items: pa.Array
     rows: int
+    later: int
     counts: tuple[IdCount, IdCount]
 
 
-def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
+def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale, before: int | None = None) -> Part:
     """Part the valid rows from the refused ones.
 
     Args:
         kinds: the type of the user ids and of the item ids.
+        before: rows from this time on, in seconds, count as not there, whatever else stands in them; None: all count.
     """
     users, items = IdColumn(rows, "user", kinds[0]), IdColumn(rows, "item", kinds[1])
     faults = _Faults(len(rows))
@@ -70,7 +74,9 @@ def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
     faults.add(verdicts, rating_codes)
     timestamp, verdicts = _timestamps(rows.columns.get("timestamp"))
     faults.add(verdicts)
-    bad, good = np.flatnonzero(faults.code), faults.code == 0
+    later = _later(timestamp, before, len(rows))
+    bad, good = np.flatnonzero((faults.code > 0) & ~later), (faults.code == 0) & ~later
+    n_later = int(np.count_nonzero(later))
     user_ids, user_code = users.kept(good)
     item_ids, item_code = items.kept(good)
     seen_users, seen_items = _seen(rows, users, items, bad)
@@ -78,7 +84,7 @@ def check(rows: Rows, kinds: tuple[IdType, IdType], scale: Scale) -> Part:
         user_ids, item_ids, user_code, item_code, np.bincount(user_code, minlength=len(user_ids)),
         rating.astype(np.float32)[rating_codes[good]], None if timestamp is None else timestamp[good],
         _quarantine(rows, bad, faults), seen_users, seen_items,
-        len(rows) + len(rows.refused), (users.count(), items.count()),
+        len(rows) + len(rows.refused) - n_later, n_later, (users.count(), items.count()),
     )  # fmt: skip
 
 
@@ -150,6 +156,14 @@ def _timestamps(column: pa.Array | None) -> tuple[NDArray[np.int64] | None, list
         (~known, reasons.TIMESTAMP_NOT_A_NUMBER),
         (seconds < 0, reasons.TIMESTAMP_NEGATIVE),
     ]
+
+
+def _later(timestamp: NDArray[np.int64] | None, before: int | None, rows: int) -> NDArray[np.bool_]:
+    """(rows,) True from a time on; times that can only be milliseconds are taken as such."""
+    if timestamp is None or before is None:
+        return np.zeros(rows, np.bool_)
+    seconds = np.where(timestamp > LATEST_SECONDS, timestamp // 1000, timestamp)
+    return seconds >= before
 
 
 def _whole_seconds(seconds: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -9,14 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.read.check import Part
+from recsys.read.check import LATEST_SECONDS, Part
 from recsys.read.ids import IdCount
 from recsys.read.numbering import Numbering
 from recsys.read.pieces import Keep, in_memory
 from recsys.read.stream import Block, Stream, pair_keys, pairs_of
 from recsys.tables import QUARANTINE
-
-LATEST_SECONDS = 10**11  # the year 5138; as milliseconds March 1973, before there were ratings to log
 
 
 class Gathered:
@@ -25,11 +23,12 @@ class Gathered:
     Attributes:
         rows, refused: rows so far, and those of them that are refused.
         late: timestamps that look like milliseconds.
+        later: rows left out because of their time; not among `rows`.
         counts: of the user ids and of the item ids.
     """
 
     def __init__(self, keep: Keep = in_memory, known_items: pa.Array | None = None) -> None:
-        self.rows = self.refused = self.late = 0
+        self.rows = self.refused = self.late = self.later = 0
         self.counts = (IdCount(), IdCount())
         self._users, self._items = Numbering(keep("user_numbers")), Numbering(keep("item_numbers"), known_items)
         self._user_codes, self._item_codes = keep("user_codes"), keep("item_codes")
@@ -52,6 +51,7 @@ class Gathered:
     def add(self, part: Part) -> None:
         """Take the next block."""
         self.rows += part.rows
+        self.later += part.later
         self.refused += len(part.quarantine)
         self.counts = (self.counts[0] + part.counts[0], self.counts[1] + part.counts[1])
         self._users.add(part.user_ids)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from recsys.compute import in_order
 from recsys.config import InputConfig
+from recsys.errors import InputRefused
 from recsys.progress import Bar, track
 from recsys.ratings import IdType, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.read import delimited, parquet
@@ -102,11 +104,14 @@ class _Source:
 
     def stream(self) -> Stream:
         """The valid ratings, if they are fit to be used."""
+        self._require_times()
         kinds = self.first_kinds()
         gathered = self.gather(kinds)
         if (settled := self.kinds(gathered.counts)) != kinds:  # the first block was not like the rest
             gathered = self.gather(settled)
         refuse_unfit(gathered, self.snapshot, self.config)
+        if self.config.until is not None:
+            log.info("prepare: %s rows are later than %s and left out", f"{gathered.later:,}", self.config.until)
         _warn_of_milliseconds(gathered)
         return gathered.stream()
 
@@ -159,7 +164,24 @@ class _Source:
         return in_order(partial(self._check, kinds), self._jobs(bar, self.block_bytes), self.threads)
 
     def _check(self, kinds: Kinds, job: Job) -> Part:
-        return check(job(), kinds, _scale(self.snapshot.scale, self.config))
+        return check(job(), kinds, _scale(self.snapshot.scale, self.config), _end_of(self.config.until))
+
+    def _require_times(self) -> None:
+        if self.config.until is not None and self.snapshot.ratings_format.timestamp is None:
+            raise InputRefused(
+                f"The ratings of {self.snapshot.dataset} have no timestamps; nobody can tell which there were on "
+                f"{self.config.until}.",
+                expected="a column of seconds",
+                found="none",
+                todo="name it with --columns timestamp=NAME, or leave out input.until",
+            )
+
+
+def _end_of(day: date | None) -> int | None:
+    """The first second after a day, UTC."""
+    if day is None:
+        return None
+    return int(datetime.combine(day + timedelta(days=1), time.min, UTC).timestamp())
 
 
 class _Silent:

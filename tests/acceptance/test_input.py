@@ -142,7 +142,17 @@ def test_half_the_volume_is_refused_unless_told_otherwise(cli, tmp_path, tastes)
     listed = cli("runs", "list", "--store", tmp_path / "store", "--json").json["runs"]
     assert [row["state"] for row in listed] == ["complete", "input refused"]
     assert "much smaller" in listed[1]["reason"]
-    run(cli, tmp_path / "store", fewer, "--set", "input.min_volume_ratio=0")
+    run(
+        cli,
+        tmp_path / "store",
+        fewer,
+        "--set",
+        "input.min_volume_ratio=0",
+        "--set",
+        "gate.champion=false",
+        "--set",
+        "gate.on_suspicious='publish'",
+    )
 
 
 def test_given_holdout_is_never_trained_on(cli, tmp_path, tastes) -> None:

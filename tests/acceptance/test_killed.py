@@ -28,8 +28,8 @@ def in_run(name: str) -> Callable[[Path], bool]:
 STAGES: dict[str, Callable[[Path], bool]] = {
     "download": lambda store: any((store / "raw").glob("demo/*")),
     "prepare": in_run("under-way/*-prepared.*/item_ids.parquet"),
-    "fit the ranker": in_run("under-way/model-ranker.*"),
-    "fit the rater": in_run("under-way/model-rater.*"),
+    "fit the ranker": in_run("under-way/judged-ranker.*"),
+    "fit the rater": in_run("under-way/judged-rater.*"),
     "evaluate": in_run("under-way/evaluated-*"),
     "refit": in_run("evaluation.json"),
     "refit the rater": lambda store: bool(
@@ -37,7 +37,8 @@ STAGES: dict[str, Callable[[Path], bool]] = {
     ),
     "score a shard": in_run("under-way/scored-*"),
     "score": in_run("under-way/*-recommendations.*"),
-    "publish": in_run("recommendations"),
+    "judge": in_run("recommendations"),
+    "publish": in_run("gate.json"),
     "swap the pointer": in_run("manifest.json"),
 }
 
@@ -126,9 +127,9 @@ def test_killed_in_each_stage(cli, server_env, tmp_path) -> None:
 
 def test_sealed_stages_are_not_done_again(cli, server_env, tmp_path) -> None:
     process = start(tmp_path, server_env)
-    assert kill_when(process, lambda: in_run("under-way/model-rater.*")(tmp_path))
+    assert kill_when(process, lambda: in_run("under-way/judged-rater.*")(tmp_path))
     prepared = next(tmp_path.glob("runs/*/*/prepared/prepared.json"))
-    ranker = next(tmp_path.glob("work/*/model/ranker/model.json"))
+    ranker = next(tmp_path.glob("runs/*/*/model/judged/ranker/model.json"))
     before = (prepared.stat().st_mtime_ns, ranker.stat().st_mtime_ns, ranker.read_bytes())
     second = start(tmp_path, server_env)
     assert kill_when(second, lambda: in_run("under-way/evaluated-*")(tmp_path))
@@ -149,7 +150,7 @@ def test_a_second_run_is_told_who_holds_the_store(cli, server_env, tmp_path) -> 
     long = ("--set", "models.biased_mf.epochs=100000", "--set", "models.biased_mf.patience=100000")
     process = start(tmp_path, server_env, *long)
     try:
-        while not in_run("under-way/model-rater.*")(tmp_path):
+        while not in_run("under-way/judged-rater.*")(tmp_path):
             assert process.poll() is None
             time.sleep(0.005)
         refused = cli("run", "--store", tmp_path, code=6)
@@ -166,7 +167,7 @@ def test_ctrl_c_leaves_the_published_tables(cli, server_env, tmp_path) -> None:
     before = tables(tmp_path)
     command = [str(RECSYS), "run", "--store", str(tmp_path), "--run-date", "2026-11-21", *NIGHT]
     process = subprocess.Popen(command, env=server_env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not in_run("under-way/model-rater.*")(tmp_path):
+    while not in_run("under-way/judged-rater.*")(tmp_path):
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does

@@ -98,6 +98,12 @@ def test_every_command_has_help_with_an_example(cli) -> None:
         "runs list",
         "runs show",
         "runs verify",
+        "runs rollback",
+        "runs promote",
+        "runs pin",
+        "runs unpin",
+        "runs prune",
+        "backfill",
         "show user",
         "show item",
     ]

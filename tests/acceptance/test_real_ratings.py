@@ -27,7 +27,7 @@ def test_night_on_real_ratings(
     ratings = getattr(readers, reader)()
     assert check_published(tmp_path, ratings) == []
     assert manifest["input"]["ratings"] == len(ratings)
-    assert manifest["gate"]["verdict"] == "PROMOTED"
+    assert manifest["gate"]["verdict"] == "UNGATED"  # the first night of its store
     assert manifest["metrics"]["ndcg@10"]["value"] >= least_ndcg
     assert manifest["metrics"]["rmse"]["value"] <= most_rmse
 
@@ -35,7 +35,7 @@ def test_night_on_real_ratings(
 def test_night_on_demo(cli, tmp_path, check_published) -> None:
     manifest = cli("run", "--store", tmp_path, "--json").json
     assert check_published(tmp_path, demo_ratings(tmp_path)) == []
-    assert manifest["gate"]["verdict"] == "PROMOTED"
+    assert manifest["gate"]["verdict"] == "UNGATED"  # the first night of its store
     assert manifest["metrics"]["ndcg@10"]["value"] > 1.5 * manifest["baselines"]["popular"]["ndcg@10"]["value"]
 
 

@@ -40,10 +40,16 @@ def job_template(kind: str) -> dict[str, Any]:
     return workers[kind]["default_base_job_configuration"]
 
 
+def asked(deployment: Deployment) -> dict[str, str]:
+    """What whoever starts a run gives."""
+    given = {"first": "2026-11-01", "last": "2026-11-03", "run_id": "0123", "by": "ops"}
+    return {name: given[name] for name in deployment.asks}
+
+
 @each_deployment
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_parameters_fit_the_flow(deployment: Deployment, config: RunConfig) -> None:
-    parameters = deployment.parameters_from(config)
+    parameters = deployment.parameters_from(config) | asked(deployment)
     deployment.flow.validate_parameters(parameters)
     assert json.loads(json.dumps(parameters)) == parameters
     jsonschema.validate(parameters, deployment.flow.parameters.model_dump_for_openapi())
@@ -62,10 +68,20 @@ def test_the_form_describes_every_field(deployment: Deployment) -> None:
         f"{section}.{name}"
         for section, described in sections
         for name, field in described["properties"].items()
-        if not field.get("description")
+        if not (field.get("description") or schema["definitions"][field["$ref"].rpartition("/")[2]]["description"])
     ]
     assert blank == []
-    assert any("minimum" in str(described) for _, described in sections)
+
+
+@each_deployment
+def test_only_what_is_asked_for_has_no_value(deployment: Deployment) -> None:
+    required = set(deployment.flow.parameters.required)
+    assert required - set(deployment.parameters_from(RunConfig())) == set(deployment.asks)
+
+
+def test_the_form_has_bounds() -> None:
+    described = NIGHTLY.flow.parameters.definitions["ScoreConfig"]["properties"]["top_n"]
+    assert (described["minimum"], described["maximum"]) == (1, 1000)
 
 
 @each_deployment
@@ -90,7 +106,7 @@ def test_prefect_yaml_says_the_same() -> None:
     assert [row["name"] for row in read["deployments"]] == [deployment.name for deployment in DEPLOYMENTS]
     assert str(ROOT) not in written
     for row, deployment in zip(read["deployments"], DEPLOYMENTS, strict=True):
-        deployment.flow.validate_parameters(row["parameters"])
+        deployment.flow.validate_parameters(row["parameters"] | asked(deployment))
 
 
 @pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])

@@ -129,7 +129,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(no_server_env, tmp_path) -> None:
     env = no_server_env | {"TMPDIR": str(tmp_path)}
     command = [str(RECSYS), "run", "--store", str(tmp_path / "store"), *SMALL[:-2], *long]
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    while not any((tmp_path / "store").glob("**/under-way/model-rater.*.partial")):
+    while not any((tmp_path / "store").glob("**/under-way/judged-rater.*.partial")):
         assert process.poll() is None
         time.sleep(0.01)
     children = psutil.Process(process.pid).children(recursive=True)
