@@ -53,9 +53,10 @@ def backfill(first: date, last: date, missing_only: bool = True, config: RunConf
     stop the others.
 
     Args:
-        first, last: the nights' dates; the ratings need timestamps.
-        missing_only: leave out dates with a complete run, of whatever configuration.
-        config: as for the nightly flow; `run_date` and `input.until` are set here.
+        first: the first night's date; the ratings need timestamps
+        last: the last night's date
+        missing_only: leave out dates with a complete run, of whatever configuration
+        config: as for the nightly flow; `run_date` and `input.until` are set here
 
     Raises:
         SomeRefused: after the last night. RecsysError: the store is held or closed, or the source cannot be reached.

@@ -15,6 +15,7 @@ from recsys.config import (
     EvaluateConfig,
     GateConfig,
     InputConfig,
+    MonitorConfig,
     PrepareConfig,
     RulesConfig,
     RunConfig,
@@ -25,7 +26,7 @@ from recsys.models.registry import ROLES
 from recsys.progress import reported_to
 from recsys.publish.stage import Published
 from recsys.store import open_store
-from tasks import stages
+from tasks import stages, watch
 from tasks.artifacts import record_tables, show_night
 from tasks.engines import engine_of
 from tasks.progress import OnPage
@@ -57,12 +58,31 @@ def nightly(
     gate: GateConfig = GateConfig(),
     score: ScoreConfig = ScoreConfig(),
     rules: RulesConfig = RulesConfig(),
+    monitor: MonitorConfig = MonitorConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> Published:
     """Make and publish the tables of one night.
 
     The parameters are the sections of `recsys.config.RunConfig`; Prefect draws a form from them. A night that was
     published before is found done, or rebuilt where its files were damaged since.
+
+    Args:
+        store: folder of the published tables and of all runs
+        run_date: the night's date; unset: the day the run was scheduled for, in UTC
+        seed: seed of splits, initial weights, shuffles and bootstrap
+        engine: where the pieces of the stages run
+        scheduler: address of a Dask scheduler; unset: engine dask starts workers on this machine
+        input: which ratings, and what makes a row valid
+        demo: the size of the generated dataset `demo`
+        download: how public archives are fetched
+        prepare: which ratings the models see, and which are held out
+        train: which models, and on what the published ones are fitted
+        models: settings of a model, by its name
+        evaluate: what is measured
+        gate: what a run must reach to be published
+        score: the lists
+        monitor: what is left for other systems to watch
+        compute: how much of the machine a run may take
 
     Raises:
         RecsysError: what was expected, what came and what to do.
@@ -88,6 +108,10 @@ def nightly(
             stages.report(run)
         stages.seal(run)
         show_night(run)
-        published = stages.publish(run)
+        try:
+            published = stages.publish(run)
+        finally:
+            watch.figures(run)
         record_tables(published)
+        watch.tell(published)
         return published

@@ -222,6 +222,15 @@ class RulesConfig(Section):
     file: str | None = Field(None, min_length=1, description="TOML or Parquet, see docs/rules.md; unset: no rules")
 
 
+class MonitorConfig(Section):
+    """What a run leaves for other systems to watch. No part of its identity."""
+
+    textfile: str | None = Field(
+        None, min_length=1, pattern=r"\.prom$",
+        description="file NAME.prom for the last run's figures, in the folder of node_exporter's textfile collector",
+    )  # fmt: skip
+
+
 class ComputeConfig(Section):
     """How much of the machine a run may take. No part of a run's identity."""
 
@@ -258,6 +267,7 @@ class RunConfig(Section):
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
     rules: RulesConfig = RulesConfig()
+    monitor: MonitorConfig = MonitorConfig()
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="after")
@@ -294,7 +304,7 @@ def load(
         UsageError: an unknown key, a value of the wrong type or out of bounds, or unreadable TOML.
     """
     values: dict[str, Any] = {}
-    for source in (_read_toml(file) if file else {}, options or {}, *map(_parse_assignment, assignments)):
+    for source in (_read_toml(file) if file else {}, options or {}, *map(parse_assignment, assignments)):
         _merge(values, _sectioned(source))
     return validated(RunConfig, values)
 
@@ -391,10 +401,15 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[key] = deepcopy(value)
 
 
-def _parse_assignment(text: str) -> dict[str, Any]:
+def parse_assignment(text: str, option: str = "--set") -> dict[str, Any]:
+    """`a.b=1` as {"a": {"b": 1}}; the value is TOML, or else text.
+
+    Raises:
+        UsageError: it is no assignment; names the option it was given with.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"--set {text!r} is not an assignment.", expected="stage.key=value", found=text)
+        raise UsageError(f"{option} {text!r} is not an assignment.", expected="stage.key=value", found=text)
     nested: Any = _parse_value(value.strip())
     for part in reversed(key.strip().split(".")):
         nested = {part.replace("-", "_"): nested}

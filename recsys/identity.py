@@ -15,7 +15,7 @@ from recsys.models.registry import settings_of
 from recsys.ratings import Snapshot
 
 # Where and how a run is made; none of it may change a table.
-ELSEWHERE = {"store", "engine", "scheduler", "compute", "download", "run_date"}
+ELSEWHERE = {"store", "engine", "scheduler", "compute", "download", "monitor", "run_date"}
 
 
 def effective_config(config: RunConfig, top_items: int, rules: str | None = None) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.tune.tuning import Tuned
 
 from recsys.store import TABLES
 
@@ -88,6 +91,13 @@ def metric_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:
         for name in SHOWN
         if name in record["metrics"]
     ]
+
+
+def trial_rows(tuned: Tuned) -> list[dict[str, Any]]:
+    """number, figure and settings of each trial of a search that has a figure, the best first."""
+    measured = [trial for trial in tuned.trials if trial.figure is not None]
+    measured.sort(key=lambda trial: (trial.figure or 0.0) * (-1 if tuned.role == "ranker" else 1))
+    return [{"trial": trial.number, tuned.metric: trial.figure, **trial.chosen} for trial in measured]
 
 
 def _with_interval(value: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -53,21 +53,37 @@ def no_server_env(prefect_home: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(no_server_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def serve_prefect() -> Callable[[dict[str, str], Path], AbstractContextManager[str]]:
+    """serve_prefect(env, folder): within, a real Prefect server runs; gives its API's address."""
+
+    @contextmanager
+    def serve(env: dict[str, str], folder: Path) -> Iterator[str]:
+        port = _free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        env = env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        log = (folder / "log").open("w")
+        command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        try:
+            _wait_for(url, process, Path(log.name))
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+            log.close()
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def prefect_server(
+    no_server_env: dict[str, str],
+    serve_prefect: Callable[[dict[str, str], Path], AbstractContextManager[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """The API address of a real Prefect server on SQLite; stopped at the end."""
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    env = no_server_env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    log = (tmp_path_factory.mktemp("prefect-server") / "log").open("w")
-    command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    try:
-        _wait_for(url, process, Path(log.name))
+    with serve_prefect(no_server_env, tmp_path_factory.mktemp("prefect-server")) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-        log.close()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ class Page:
 
 
 def find_page(store: Store | Path | str, run_date: date | None = None) -> Page:
-    """The page of the published run, on this machine; or of a date's: the published, else the last complete, else the last refused one.
+    """The page, on this machine, of the published run; or of a date's: the published, the last complete or refused one.
 
     Raises:
         UsageError: there is none.
