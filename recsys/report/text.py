@@ -51,20 +51,20 @@ def whole(value: float | None) -> str:
     >>> whole(1234567.0), whole(None)
     ('1,234,567', '–')
     """
-    return NONE if value is None else f"{value:,.0f}"
+    return NONE if value is None else _signed(f"{value:,.0f}")
 
 
 def figure(value: float | None) -> str:
     """A number that is no count: about four digits.
 
-    >>> [figure(value) for value in (0.44931, 2.52, 31.78, 1234.5, None)]
-    ['0.4493', '2.520', '31.78', '1,234', '–']
+    >>> [figure(value) for value in (0.44931, 2.52, -31.78, 1234.5, None)]
+    ['0.4493', '2.520', '−31.78', '1,234', '–']
     """
     if value is None:
         return NONE
     size = abs(value)
     digits = 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 1 else 4
-    return f"{value:,.{digits}f}"
+    return _signed(f"{value:,.{digits}f}")
 
 
 def share(value: float | None) -> str:
@@ -75,7 +75,12 @@ def share(value: float | None) -> str:
     """
     if value is None:
         return NONE
-    return f"{value:.2%}" if 0 < abs(value) < 0.01 else f"{value:.1%}"
+    return _signed(f"{value:.2%}" if 0 < abs(value) < 0.01 else f"{value:.1%}")
+
+
+def _signed(number: str) -> str:
+    """With the minus sign, which is as wide as a digit; a hyphen is not."""
+    return number.replace("-", "−")
 
 
 def with_interval(value: dict[str, float] | None) -> str:

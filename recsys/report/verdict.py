@@ -18,7 +18,7 @@ MEANINGS = {
     SUSPICIOUS: "something is not as it usually is: a person should look",
     REJECTED: "not good enough",
 }
-ENDINGS = {True: "its tables are for readers", False: "not published: readers keep the tables they have"}
+ENDINGS = {True: "its tables may be published", False: "not published: readers keep the tables they have"}
 
 
 def meaning(verdict: Verdict) -> str:

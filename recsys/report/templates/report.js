@@ -113,7 +113,8 @@
     for (const id of [...waiting.keys()]) draw(id);
     for (const [id, make] of drawn) {
       const [traces, layout] = themed(make);
-      Plotly.react(id, traces, { ...layout, width: 640, autosize: false }, still);
+      const wide = document.getElementById(id).closest(".map, .chart.last");
+      Plotly.react(id, traces, { ...layout, width: wide ? 640 : 310, autosize: false }, still);
     }
   });
   addEventListener("afterprint", () => {

@@ -1,41 +1,9 @@
-"""Debian's Chromium without a network, as a person's browser that opens a file."""
+"""Looking at a page in a browser."""
 
 import json
-import shutil
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-ARGUMENTS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--disable-quic", "--disable-dev-shm-usage", "--lang=en",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # no name leads anywhere
-    "--proxy-server=127.0.0.1:9", "--window-size=1440,1000",  # and nobody listens at the proxy
-)  # fmt: skip
-WAIT_S = 60  # of a busy machine
-
-
-@contextmanager
-def chromium(profile: Path):
-    """A browser with an empty profile, its log and its requests kept; skips the test where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: `make setup` installs it")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("no Chromium: `apt-get install chromium chromium-driver`")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    browser.set_page_load_timeout(WAIT_S)
-    browser.set_script_timeout(WAIT_S)
-    try:
-        yield browser
-    finally:
-        browser.quit()
+from benchmarks.browser import until
 
 
 def look(browser, page: Path, width: int, *, dark: bool = False) -> None:
@@ -62,15 +30,6 @@ def show_all(browser) -> list[str]:
     for chart in charts:
         show(browser, chart)
     return charts
-
-
-def until(browser, condition: str, *arguments):
-    """Wait until a script answers with something true, and return it."""
-    deadline = time.monotonic() + WAIT_S
-    while not (answer := browser.execute_script(condition, *arguments)):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
-    return answer
 
 
 def requests(browser) -> list[str]:

@@ -4,10 +4,11 @@ import importlib.resources
 import json
 
 import pytest
-from browser import chromium, look, requests, show, show_all, until
+from browser import look, requests, show, show_all
 from pages import HOSTILE
 from test_page import SECTIONS
 
+from benchmarks.browser import chromium, until, why_none
 from recsys.report.text import shown
 
 WIDTHS = (390, 1440)
@@ -17,6 +18,9 @@ TURNING = dict.fromkeys(map(ord, "\u202e\u202c"))  # left out of labels, where t
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
+    pytest.importorskip("selenium", reason="no selenium: `make setup` installs it")
+    if why_none():
+        pytest.skip(why_none())
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
