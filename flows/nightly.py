@@ -16,16 +16,19 @@ from recsys.config import (
     GateConfig,
     InputConfig,
     PrepareConfig,
+    RulesConfig,
     RunConfig,
     ScoreConfig,
     TrainConfig,
 )
 from recsys.models.registry import ROLES
+from recsys.progress import reported_to
 from recsys.publish.stage import Published
 from recsys.store import open_store
 from tasks import stages
-from tasks.artifacts import show_summary
+from tasks.artifacts import record_tables, show_night
 from tasks.engines import engine_of
+from tasks.progress import OnPage
 
 
 def _night() -> date:
@@ -53,6 +56,7 @@ def nightly(
     evaluate: EvaluateConfig = EvaluateConfig(),
     gate: GateConfig = GateConfig(),
     score: ScoreConfig = ScoreConfig(),
+    rules: RulesConfig = RulesConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> Published:
     """Make and publish the tables of one night.
@@ -67,11 +71,17 @@ def nightly(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
     home = open_store(config.store, config.compute.workspace)
-    with home.hold(config.compute.lease_s) as lease, engine_of(config, home.root) as pieces:
+    with (
+        home.hold(config.compute.lease_s) as lease,
+        engine_of(config, home.root) as pieces,
+        reported_to(OnPage()),
+    ):
         run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
         if not run.made:
             stages.prepare(run)
+            if run.rules is not None:
+                stages.rules(run)
             pieces.each(stages.fit, run, ROLES)
             pieces.each(stages.evaluate_shard, run, run.shards)
             stages.evaluate(run)
@@ -79,6 +89,8 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
+        stages.seal(run)
+        show_night(run)
         published = stages.publish(run)
-        show_summary(published)
+        record_tables(published)
         return published

@@ -216,6 +216,12 @@ class ScoreConfig(Section):
     top_n: Positive = Field(10, le=1_000, description="length of each list")
 
 
+class RulesConfig(Section):
+    """Policy over the lists; the models and their metrics know nothing of it."""
+
+    file: str | None = Field(None, min_length=1, description="TOML or Parquet, see docs/rules.md; unset: no rules")
+
+
 class ComputeConfig(Section):
     """How much of the machine a run may take. No part of a run's identity."""
 
@@ -251,6 +257,7 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
+    rules: RulesConfig = RulesConfig()
     compute: ComputeConfig = ComputeConfig()
 
     @model_validator(mode="after")
@@ -268,7 +275,9 @@ OPTION_SECTION: Mapping[str, str] = {
     "test_fraction": "prepare", "test_ratings": "prepare",
     "ranker": "train", "rater": "train",
     "top_n": "score",
+    "rules": "rules",
 }  # fmt: skip
+OPTION_KEY = {"rules": "file"}  # where a section's key is not the option's name
 
 
 def load(
@@ -361,7 +370,7 @@ def _sectioned(values: Mapping[str, Any]) -> dict[str, Any]:
         if _is_section(name, value):
             _merge(result, {name: _spelled(name, value)})
         else:
-            _merge(result, {section: {name: value}} if section else {name: value})
+            _merge(result, {section: {OPTION_KEY.get(name, name): value}} if section else {name: value})
     return result
 
 

@@ -16,6 +16,7 @@ from recsys.models.edlae import largest_catalogue
 from recsys.objects.folder import ObjectFolder
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
+from recsys.rules.source import RulesSource
 from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
 from recsys.store.remote import RemoteStore
@@ -34,8 +35,9 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
-        uri: of the store where it is none of this machine's folders: `store` is then its working copy here.
         token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
+        rules: policy over the lists; None: there is none.
+        uri: of a store in an object store: `store` is then its working copy here.
     """
 
     store: Path
@@ -44,6 +46,7 @@ class Run:
     snapshot: Snapshot
     holdout: Snapshot | None = None
     token: int = 0
+    rules: RulesSource | None = None
     uri: str = ""
 
     @property
@@ -68,7 +71,7 @@ class Run:
     @cached_property
     def effective_config(self) -> dict[str, Any]:
         """The configuration that decides the tables."""
-        return effective_config(self.config, self.top_items)
+        return effective_config(self.config, self.top_items, self.rules.fingerprint if self.rules else None)
 
     @cached_property
     def run_id(self) -> str:

@@ -29,6 +29,7 @@ from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
+from recsys.rules import stage as rules_stage
 from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
@@ -82,6 +83,13 @@ def prepare(run: Run) -> Counts:
     return prepare_stage.prepare(run)
 
 
+@task(cache_policy=NO_CACHE)
+@_held
+def rules(run: Run) -> None:
+    """Work out what the rules mean for this input."""
+    rules_stage.settle(run)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="fit-{role}")
 @_held
 def fit(run: Run, role: Role) -> Fitted:
@@ -133,6 +141,13 @@ def score(run: Run) -> int:
 
 @task(cache_policy=NO_CACHE, **PATIENT)
 @_held
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest."""
+    publish_stage.seal(run)
+
+
+@task(cache_policy=NO_CACHE, **PATIENT)
+@_held
 def publish(run: Run) -> Published:
-    """Check the tables, write the manifest, swap the pointer."""
+    """Swap the pointer, or stop a run that the gate refused."""
     return publish_stage.publish(run)

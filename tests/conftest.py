@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -54,7 +55,7 @@ def no_server_env(prefect_home: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def prefect_server(no_server_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API address of a real Prefect server on SQLite; stopped at the end."""
-    port = free_port()
+    port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     env = no_server_env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     log = (tmp_path_factory.mktemp("prefect-server") / "log").open("w")
@@ -138,7 +139,7 @@ class Bucket:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real S3-compatible server."""
-    with _object_servers().SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), [free_port() for _ in range(8)]) as server:
+    with _object_servers().SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), [_free_port() for _ in range(8)]) as server:
         yield server
 
 
@@ -173,7 +174,26 @@ def _in_environment(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Ite
         cached.cache_clear()
 
 
-def free_port() -> int:
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port that is free now."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def tables() -> Callable[..., dict[str, str]]:
+    """SHA-256 of every file of the tables of a store's published run, or of a night's."""
+
+    def hashes(store: Path, run_date: str | None = None) -> dict[str, str]:
+        night = store / "runs" / f"run_date={run_date}"
+        run = (store / "published" / "current").resolve() if run_date is None else next(night.iterdir())
+        parts = sorted(run.glob("*/part-*.parquet"))
+        return {str(part.relative_to(run)): hashlib.sha256(part.read_bytes()).hexdigest() for part in parts}
+
+    return hashes
+
+
+def _free_port() -> int:
     """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,6 +63,7 @@ def run(
     split: Split = None,
     test_fraction: TestFraction = None,
     test_ratings: TestRatings = None,
+    rules: Annotated[str | None, typer.Option(help="what may stand in a list: TOML or Parquet; docs/rules.md")] = None,
     run_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; unset: today in UTC")] = None,
     seed: Seed = None,
     engine: Annotated[str | None, typer.Option(help="where the stages run: local or dask")] = None,
@@ -86,8 +88,11 @@ run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
 def _refuse_early(config: RunConfig) -> None:
     """A misspelt model or a store that is held or closed is told before Prefect takes its seconds to start."""
     from recsys.models.registry import check_models, unused_models
+    from recsys.rules.source import read_rules
 
     check_models(config)
+    if config.rules.file is not None:
+        read_rules(Path(config.rules.file).expanduser())
     for name in unused_models(config):
         used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
         console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))

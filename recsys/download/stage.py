@@ -11,6 +11,7 @@ from recsys.download.shared import pull_copies, push_copies
 from recsys.download.snapshot import take_snapshot
 from recsys.models.registry import check_models
 from recsys.ratings import Snapshot
+from recsys.rules.source import take_rules
 from recsys.run import Run
 from recsys.store import Store, open_store, write_record
 from recsys.store.remote import RemoteStore
@@ -19,7 +20,7 @@ log = logging.getLogger("recsys")
 
 
 def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
-    """Check the names in the configuration, take the snapshots, and return the run's handle.
+    """Check the names in the configuration and the rules, take the snapshots, and return the run's handle.
 
     Args:
         token: of the lease under which the run is made.
@@ -31,10 +32,11 @@ def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     started = time.monotonic()
     store = open_store(config.store, config.compute.workspace)
     uri = store.name if isinstance(store, RemoteStore) else ""
-    run = Run(store.root, run_date, config, *take_inputs(config, store), token, uri)
+    snapshot, holdout = take_inputs(config, store)
+    rules = take_rules(config.rules.file, snapshot)
+    run = Run(store.root, run_date, config, snapshot, holdout, token, rules, uri)
     store.pull("nights")
     store.has_manifest(run.folder)  # brings it, where another machine has completed the run
-    snapshot = run.snapshot
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"

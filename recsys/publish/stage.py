@@ -17,6 +17,7 @@ from recsys.history.holds import Holds, read_holds
 from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
+from recsys.publish.obeyed import Obeyed
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
 from recsys.store import MANIFEST, REFUSED, Pointer
@@ -56,9 +57,8 @@ def publish(run: Run) -> Published:
         BrokenTable: a table is wrong; nothing is published.
         GateRefused: by the gate, after the manifest.
     """
-    was_complete = run.complete
-    if not run.made:
-        _complete(run)
+    was_complete = run.complete and not run.work.exists()  # which goes last, when all is done
+    seal(run)
     if not run.complete:
         shutil.rmtree(run.work, ignore_errors=True)
         require_promotion(run, verdict_of(run))
@@ -92,7 +92,14 @@ def _tell(run: Run, outcome: Outcome, current: Pointer | None) -> None:
         log.info("publish: run %s is kept; run %s of %s stays published", run.run_id, current.run_id, current.run_date)
 
 
-def _complete(run: Run) -> None:
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest, once; under another name where the gate refuses the run.
+
+    Raises:
+        BrokenTable: a table is wrong; there is no manifest then.
+    """
+    if run.made:
+        return
     prepared = run.prepared
     training_set = prepared.training_set("all")
     sources = check_recommendations(
@@ -101,6 +108,7 @@ def _complete(run: Run) -> None:
         served_users(prepared),
         n=run.config.score.top_n,
         n_candidates=int(np.count_nonzero(training_set.item_counts)),
+        obeyed=Obeyed.of_run(run.folder, prepared),
     )
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()

@@ -122,7 +122,7 @@ class TestPointer:
                 publish(run)
         assert run.complete
         assert Store(tmp_path).current() is None
-        assert publish(run).outcome == "pointed"
+        assert publish(run).outcome == "published"
         assert Store(tmp_path).current().run_id == run.run_id
 
     def test_a_crash_before_the_manifest_publishes_nothing(self, tmp_path, monkeypatch):
