@@ -35,9 +35,9 @@ class Run:
         config: as given.
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
-        uri: of the store where it is none of this machine's folders: `store` is then its working copy here.
         token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
         rules: policy over the lists; None: there is none.
+        uri: of a store in an object store: `store` is then its working copy here.
     """
 
     store: Path

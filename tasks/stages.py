@@ -148,7 +148,7 @@ def seal(run: Run) -> None:
     publish_stage.seal(run)
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, **PATIENT)
 @_held
 def report(run: Run) -> Path:
     """Draw the page that people look at."""

@@ -12,8 +12,9 @@ from recsys.objects.address import Address
 from recsys.objects.failures import CHECK_ACCESS, told
 
 CONNECT_S, REQUEST_S = 10, 60  # a request carries 8 MiB at most: 60 s is a line of 1 Mbit/s
-# Pauses of 0.2 s doubled to 10 s: a service that is gone is told within half a minute, a restart of it is outlasted.
-RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_S = 9, 0.2, 10, 120
+# A pause is drawn between the first and four times the last one, so that they double on the average: a service that is
+# gone is told after half a minute, a short restart of it is outlasted.
+RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_S = 8, 0.2, 10, 120
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 WHOSE = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "gs": (),
@@ -66,7 +67,7 @@ def _client(scheme: str) -> dict[str, Any]:
 
 def _patience() -> dict[str, Any]:
     pauses = {"init_backoff": timedelta(seconds=FIRST_PAUSE_S), "max_backoff": timedelta(seconds=LONGEST_PAUSE_S)}
-    return {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=LONGEST_S), "backoff": {**pauses, "base": 2}}
+    return {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=LONGEST_S), "backoff": {**pauses, "base": 4}}
 
 
 def _aws_session() -> Any:
