@@ -67,7 +67,7 @@ def nightly(
     published before is found done, or rebuilt where its files were damaged since.
 
     Args:
-        store: folder of the published tables and of all runs
+        store: folder or URI (s3://, gs://, az://) of all runs and the pointer
         run_date: the night's date; unset: the day the run was scheduled for, in UTC
         seed: seed of splits, initial weights, shuffles and bootstrap
         engine: where the pieces of the stages run

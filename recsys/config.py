@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import UsageError
+from recsys.objects.address import Address, is_remote
 
 
 def _no_truth_value(value: Any) -> Any:
@@ -269,6 +270,15 @@ class RunConfig(Section):
     rules: RulesConfig = RulesConfig()
     monitor: MonitorConfig = MonitorConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _addresses(self) -> RunConfig:
+        """An address with a key in it goes no further: parameters of a flow are kept by Prefect's server."""
+        given = (self.store, self.input.ratings, self.input.items, self.download.mirror, self.prepare.test_ratings)
+        for address in given:
+            if address is not None and is_remote(address):
+                Address.parse(address)
+        return self
 
     @model_validator(mode="after")
     def _scheduler_of_dask(self) -> RunConfig:

@@ -288,3 +288,11 @@ def test_bounds_of_top_n(value, other):
     else:
         with pytest.raises(UsageError, match=r"score\.top_n"):
             load(options={"top_n": value})
+
+
+@pytest.mark.parametrize("place", ["store", "ratings", "items", "mirror", "test_ratings"])
+def test_an_address_with_a_key_goes_no_further(place: str) -> None:
+    values = {place: "s3://ID:SECRET@bucket/a"} | ({"ratings": "r.csv"} if place == "items" else {})
+    with pytest.raises(UsageError, match="credentials or settings in the address") as error:
+        load(None, values)
+    assert "SECRET" not in str(error.value)

@@ -208,12 +208,6 @@ def test_http_must_be_allowed(folder: ObjectFolder, monkeypatch: pytest.MonkeyPa
         folder.find()
 
 
-def test_azure_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    with pytest.raises(UsageError, match="Account must be specified"):
-        ObjectFolder.at("az://container/a").find()
-
-
 def test_parts_of_a_large_file() -> None:
     assert part_bytes(0) == 8 * MIB
     for size in (9_000 * 8 * MIB, 9_000 * 8 * MIB + 1, 5 << 40):
