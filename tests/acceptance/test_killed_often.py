@@ -7,11 +7,14 @@ It runs the stages without Prefect, whose part is no other: a stage seals its fo
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -19,8 +22,9 @@ KILLS, SEED = 200, 20261121
 FIRST = date(2026, 11, 1)
 
 
-def make_night(store: str, run_date: str) -> None:
-    """One try at one night."""
+def make_night(store: str, run_date: str, ratings: int = 60_000, env: Mapping[str, str] = MappingProxyType({})) -> None:
+    """One try at one night; `env` is what the process that forks this one does not have."""
+    os.environ.update(env)
     from recsys.config import RunConfig
     from recsys.download.stage import open_run
     from recsys.evaluate.stage import evaluate, evaluate_shard
@@ -29,17 +33,17 @@ def make_night(store: str, run_date: str) -> None:
     from recsys.publish.mend import mend
     from recsys.publish.stage import publish
     from recsys.score.stage import score, score_shard
-    from recsys.store import Store
+    from recsys.store import open_store
     from recsys.train.stage import fit, refit
 
     sections = {
-        "demo": {"users": 1500, "items": 400, "ratings": 60_000},
+        "demo": {"users": ratings // 40, "items": ratings // 150, "ratings": ratings},
         "models": {"biased_mf": {"epochs": 3}},
         "gate": {"rater_beats_means": False},
         "evaluate": {"bootstrap_samples": 50},
     }
     config = RunConfig.model_validate({"store": store, **sections})
-    with Store(Path(store)).hold(config.compute.lease_s) as lease:
+    with open_store(store).hold(config.compute.lease_s) as lease:
         run = open_run(config, date.fromisoformat(run_date), lease.token)
         mend(run)
         if not run.made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -10,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +184,68 @@ def test_killed_while_it_publishes(
     assert reader.wrong == []
     assert reader.seen == {before, expected}
     cli("runs", "verify", "--store", s3.uri, env=s3.env)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6000)
+def test_two_hundred_kills_over_a_service_that_fails(
+    s3: Any, faulty: Any, arrow: Any, reader: Reader, monkeypatch: Any
+) -> None:
+    """As on a disk, of a few nights; one request in sixteen fails, in one of four ways."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import test_killed_often as often
+
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["test_killed_often"])
+    draw = random.Random(often.SEED)
+    failing = lambda asked: draw.choice(("500", "torn", "lost", "silent", *[None] * 60))  # noqa: E731
+
+    def attempt(store: str, night: int, seconds: float | None = None) -> str:
+        day = str(often.FIRST + timedelta(days=night))
+        child = server.Process(target=often.make_night, args=(store, day, 12_000, s3.env))
+        child.start()
+        child.join(seconds)
+        if child.is_alive():
+            child.kill()
+            child.join()
+            return "killed"
+        return "made" if child.exitcode == 0 else "given up"
+
+    assert attempt(s3.uri, 0) == "made"
+    started = time.monotonic()
+    assert attempt(s3.uri, 1) == "made"
+    longest = time.monotonic() - started
+    reader.start()
+    faulty.fault = failing
+    ends, night = Counter[str](), 2
+    while ends["killed"] < often.KILLS:
+        end = attempt(s3.uri, night, draw.uniform(0.0, longest))
+        ends[end] += 1
+        night += end == "made"
+    faulty.fault = lambda asked: None
+    assert attempt(s3.uri, night) == "made"
+    reader.stopped.set()
+    reader.join()
+    assert reader.wrong == []
+    whole = f"{s3.uri}-unbroken"
+    for each in range(night + 1):
+        assert attempt(whole, each) == "made"
+    assert made_tables(s3.uri) == made_tables(whole)
+    assert len(made_tables(whole)) >= 3 * (night + 1)
+    print(f"{dict(ends)}; {len(faulty.failed)} of {len(faulty.asked)} requests failed")
+
+
+def made_tables(uri: str) -> dict[str, str]:
+    """SHA-256 of every file of the tables of every night, by their manifests."""
+    store = ObjectFolder.at(uri)
+    found = [store.read(one.path) for one in store.find("runs") if one.name == "manifest.json"]
+    manifests = [json.loads(read[0]) for read in found if read is not None]
+    return {
+        f"{manifest['run_date']}/{file['path']}": file["sha256"]
+        for manifest in manifests
+        for file in manifest["files"]
+        if file["path"].partition("/")[0] in TABLES
+    }
 
 
 def test_no_secret_is_written_anywhere(
