@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -14,11 +15,12 @@ import plotly.graph_objects
 import pytest
 from pages import HOSTILE
 
+from recsys.publish.mend import mend
 from recsys.publish.stage import publish
 from recsys.report.page import render
 from recsys.report.source import Source
 from recsys.report.stage import PAGE, report
-from recsys.report.text import shown
+from recsys.report.text import shown, with_interval
 from recsys.run import read_manifest
 
 SECTIONS = ["verdict", "nights", "data", "training", "rater", "ranker", "map", "people", "timings", "about"]
@@ -175,3 +177,14 @@ def test_without_a_hold_out(tmp_path):
     words = "".join(Parsed(report(run).read_text()).words)
     assert "No rating is held out" in words
     assert "No row of the input was refused." in words
+
+
+def test_beside_the_published_run(tmp_path):
+    before, _ = nights.publish_night(tmp_path, night=nights.NIGHT - timedelta(days=1))
+    run = nights.make_run(tmp_path, config=nights.config_of(gate={"min_users": 1}))
+    mend(run)
+    words = "".join(Parsed(report(nights.score_run(run)).read_text()).words)
+    champion = Source(run).evaluation["champion"]
+    assert f"Beside the published run {before.run_id} of {before.run_date}" in words
+    assert with_interval(champion["differences"]["ndcg@10"]) in words
+    assert f"Last, {before.run_date}" in words  # of its row in the table of nights
