@@ -55,7 +55,7 @@ reproduce: .venv/.dev  ## the tutorials' figures and the records again, from REC
 
 lock:  ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile --universal --python-version 3.11 --extra cpu --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/run.txt
-	uv pip compile --universal --python-version 3.11 --extra cpu --extra dask --group dev --no-header --no-annotate --no-emit-index-url -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	uv pip compile --universal --python-version 3.11 --extra cpu --extra dask --extra server --group dev --no-header --no-annotate --no-emit-index-url -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
 clean:  ## remove the environment and all caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import backfill, compare, data, history, items, people, published, report, run, tune
+from deployments.cli import backfill, compare, data, deploy, history, items, people, published, report, run, tune
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -26,6 +26,7 @@ app.command("download")(data.download)
 app.command("models")(data.models)
 app.command("compare")(compare.compare)
 app.command("tune")(tune.tune)
+app.command("deploy")(deploy.deploy)
 app.command("predict")(published.predict)
 app.command("recommend")(people.recommend)
 app.command("similar")(items.similar)

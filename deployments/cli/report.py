@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from deployments.cli.console import result
-from deployments.cli.options import Json, RunDate, Store, parse_date, store_folder
+from deployments.cli.options import Json, RunDate, Store, parse_date, store_of
 
 
 def report(run_date: RunDate = None, store: Store = None, json_output: Json = False) -> None:
@@ -15,7 +15,7 @@ def report(run_date: RunDate = None, store: Store = None, json_output: Json = Fa
     """
     from recsys.report.find import find_page
 
-    page = find_page(store_folder(store), parse_date(run_date))
+    page = find_page(store_of(store), parse_date(run_date))
     if json_output:
         size = page.file.stat().st_size
         result(
