@@ -78,8 +78,9 @@ def _example(table: Any, reason: str) -> str:
 def _long_tail(source: Source) -> Words:
     counts = source.item_counts[source.by_popularity]
     most, half = max(1, len(counts) // 10), int(np.searchsorted(np.cumsum(counts), counts.sum() / 2) + 1)
+    held = float(np.sum(counts[:most])) / float(np.sum(counts))
     return Words(
-        f"The most rated tenth of the items ({whole(most)}) holds {share(float(np.sum(counts[:most])) / float(np.sum(counts)))} of the "
+        f"The most rated tenth of the items ({whole(most)}) holds {share(held)} of the "
         f"ratings; half of the ratings are on {whole(half)} items. "
         f"{source.titles[source.by_popularity[0]]} has the most, {whole(int(counts[0]))}."
     )
