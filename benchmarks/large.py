@@ -29,7 +29,7 @@ SIZE = DemoConfig(users=ML_25M.n_users, items=ML_25M.n_items, ratings=ML_25M.n_r
 ORDER = (
     "download", "prepare", "train_ranker", "train_rater", "evaluate", "refit_ranker", "refit_rater",
     "write_popular_items", "write_quarantine", "write_similar_items", "write_item_embeddings", "write_user_embeddings",
-    "score",
+    "score", "judge", "report",
 )  # fmt: skip
 MOST_SECONDS, MOST_MIB = 600, 8_192
 

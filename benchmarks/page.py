@@ -141,6 +141,13 @@ SECTIONS = (
         "`recsys run` to the published table, by stage.",
         slow=True,
     ),
+    Section(
+        "report",
+        "The report",
+        "The page of a night on generated ratings, opened from disk in a new Chromium without a network, until its "
+        "first chart is drawn. To draw: the stage `report`, most of it the map of the items.",
+        slow=True,
+    ),
 )  # fmt: skip
 
 

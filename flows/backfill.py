@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -14,6 +13,7 @@ from flows.nightly import nightly
 from recsys.config import RunConfig
 from recsys.errors import GateRefused, InputRefused, RecsysError, UsageError
 from recsys.published import complete_runs
+from recsys.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def backfill(first: date, last: date, missing_only: bool = True, config: RunConf
     past: list[Past] = []
     exit_code = 0
     for night in _nights(first, last):
-        there = _complete(Path(config.store).resolve(), night) if missing_only else None
+        there = _complete(open_store(config.store, config.compute.workspace), night) if missing_only else None
         if there is not None:
             past.append(Past(night, "there already", there))
             continue
@@ -90,7 +90,7 @@ def _nights(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=number)
 
 
-def _complete(store: Path, night: date) -> str | None:
+def _complete(store: Store, night: date) -> str | None:
     """The run_id of a complete run of a night."""
     found = [run.run_id for run in complete_runs(store) if run.manifest["run_date"] == night.isoformat()]
     return found[-1] if found else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
@@ -22,8 +21,8 @@ def retention(store: str = "./store", keep: Annotated[int, Field(ge=1)] = 14, dr
         keep: complete runs that stay
         dry_run: only say what would go
     """
-    history.verify(Path(store).resolve())
-    return history.prune(Path(store).resolve(), keep, dry_run)
+    history.verify(store)
+    return history.prune(store, keep, dry_run)
 
 
 @flow(name="verify")
@@ -34,7 +33,7 @@ def verify(store: str = "./store", run_id: str | None = None) -> int:
         store: folder of the published tables and of all runs
         run_id: or the beginning of it; unset: the published run
     """
-    return history.verify(Path(store).resolve(), run_id)
+    return history.verify(store, run_id)
 
 
 @flow(name="rollback")
@@ -45,7 +44,7 @@ def rollback(run_id: str, store: str = "./store") -> str:
         run_id: or the beginning of it
         store: folder of the published tables and of all runs
     """
-    return history.roll_back(Path(store).resolve(), run_id).run_id
+    return history.roll_back(store, run_id).run_id
 
 
 @flow(name="promote")
@@ -58,7 +57,7 @@ def promote(run_id: str, by: str, reason: str = "", store: str = "./store") -> s
         reason: kept in the manifest
         store: folder of the published tables and of all runs
     """
-    return history.promote(Path(store).resolve(), run_id, by, reason).run_id
+    return history.promote(store, run_id, by, reason).run_id
 
 
 @flow(name="pin")
@@ -70,5 +69,4 @@ def pin(run_id: str | None = None, store: str = "./store", off: bool = False) ->
         store: folder of the published tables and of all runs
         off: let the next night be published again
     """
-    folder = Path(store).resolve()
-    return history.unpin(folder) if off else history.pin(folder, run_id)
+    return history.unpin(store) if off else history.pin(store, run_id)

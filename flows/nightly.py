@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
@@ -18,16 +17,19 @@ from recsys.config import (
     InputConfig,
     MonitorConfig,
     PrepareConfig,
+    RulesConfig,
     RunConfig,
     ScoreConfig,
     TrainConfig,
 )
 from recsys.models.registry import ROLES
+from recsys.progress import reported_to
 from recsys.publish.stage import Published
-from recsys.store import Store
+from recsys.store import open_store
 from tasks import stages, watch
-from tasks.artifacts import show_summary
+from tasks.artifacts import record_tables, show_night
 from tasks.engines import engine_of
+from tasks.progress import OnPage
 
 
 def _night() -> date:
@@ -55,6 +57,7 @@ def nightly(
     evaluate: EvaluateConfig = EvaluateConfig(),
     gate: GateConfig = GateConfig(),
     score: ScoreConfig = ScoreConfig(),
+    rules: RulesConfig = RulesConfig(),
     monitor: MonitorConfig = MonitorConfig(),
     compute: ComputeConfig = ComputeConfig(),
 ) -> Published:
@@ -64,7 +67,7 @@ def nightly(
     published before is found done, or rebuilt where its files were damaged since.
 
     Args:
-        store: folder of the published tables and of all runs
+        store: folder or URI (s3://, gs://, az://) of all runs and the pointer
         run_date: the night's date; unset: the day the run was scheduled for, in UTC
         seed: seed of splits, initial weights, shuffles and bootstrap
         engine: where the pieces of the stages run
@@ -87,11 +90,14 @@ def nightly(
     config = RunConfig.model_validate(
         {name: value for name, value in locals().items() if name in RunConfig.model_fields}
     )
-    with Store(Path(config.store).resolve()).hold(config.compute.lease_s) as lease, engine_of(config) as pieces:
+    home = open_store(config.store, config.compute.workspace)
+    with home.hold(config.compute.lease_s) as lease, engine_of(config, home.root) as pieces, reported_to(OnPage()):
         run = stages.download(config, config.run_date or _night(), lease.token)
         stages.mend(run)
         if not run.made:
             stages.prepare(run)
+            if run.rules is not None:
+                stages.rules(run)
             pieces.each(stages.fit, run, ROLES)
             pieces.each(stages.evaluate_shard, run, run.shards)
             stages.evaluate(run)
@@ -99,10 +105,13 @@ def nightly(
             pieces.each(stages.score_shard, run, run.shards)
             stages.score(run)
             stages.judge(run)
+            stages.report(run)
+        stages.seal(run)
+        show_night(run)
         try:
             published = stages.publish(run)
         finally:
             watch.figures(run)
-        show_summary(published)
+        record_tables(published)
         watch.tell(published)
         return published

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from recsys.errors import UsageError
+from recsys.objects.address import Address, is_remote
 
 
 def _no_truth_value(value: Any) -> Any:
@@ -216,6 +217,12 @@ class ScoreConfig(Section):
     top_n: Positive = Field(10, le=1_000, description="length of each list")
 
 
+class RulesConfig(Section):
+    """Policy over the lists; the models and their metrics know nothing of it."""
+
+    file: str | None = Field(None, min_length=1, description="TOML or Parquet, see docs/rules.md; unset: no rules")
+
+
 class MonitorConfig(Section):
     """What a run leaves for other systems to watch. No part of its identity."""
 
@@ -233,6 +240,9 @@ class ComputeConfig(Section):
     workers: Count = Field(
         0, description="processes of --engine dask on this machine; 0: one a four cores, at least two"
     )
+    workspace: str | None = Field(
+        None, description="folder for working copies of stores in object stores; unset: recsys in the user's cache"
+    )
     lease_s: float = Field(
         300.0, gt=0, description="seconds that another machine waits for a silent run before it takes the store over"
     )
@@ -241,7 +251,7 @@ class ComputeConfig(Section):
 class RunConfig(Section):
     """All that decides what a run makes, and where."""
 
-    store: str = Field("./store", description="folder of the published tables and of all runs")
+    store: str = Field("./store", description="folder or URI (s3://, gs://, az://) of all runs and the pointer")
     run_date: date | None = Field(None, description="the night's date; unset: today in UTC, or the scheduled day")
     seed: Count = Field(42, description="seed of splits, initial weights, shuffles and bootstrap")
     engine: Literal["local", "dask"] = Field("local", description="where the pieces of the stages run")
@@ -257,8 +267,18 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
+    rules: RulesConfig = RulesConfig()
     monitor: MonitorConfig = MonitorConfig()
     compute: ComputeConfig = ComputeConfig()
+
+    @model_validator(mode="after")
+    def _addresses(self) -> RunConfig:
+        """An address with a key in it goes no further: parameters of a flow are kept by Prefect's server."""
+        given = (self.store, self.input.ratings, self.input.items, self.download.mirror, self.prepare.test_ratings)
+        for address in given:
+            if address is not None and is_remote(address):
+                Address.parse(address)
+        return self
 
     @model_validator(mode="after")
     def _scheduler_of_dask(self) -> RunConfig:
@@ -275,7 +295,9 @@ OPTION_SECTION: Mapping[str, str] = {
     "test_fraction": "prepare", "test_ratings": "prepare",
     "ranker": "train", "rater": "train",
     "top_n": "score",
+    "rules": "rules",
 }  # fmt: skip
+OPTION_KEY = {"rules": "file"}  # where a section's key is not the option's name
 
 
 def load(
@@ -368,7 +390,7 @@ def _sectioned(values: Mapping[str, Any]) -> dict[str, Any]:
         if _is_section(name, value):
             _merge(result, {name: _spelled(name, value)})
         else:
-            _merge(result, {section: {name: value}} if section else {name: value})
+            _merge(result, {section: {OPTION_KEY.get(name, name): value}} if section else {name: value})
     return result
 
 

@@ -16,7 +16,7 @@ from recsys.identity import effective_config, experiment_key
 from recsys.models.registry import settings_of
 from recsys.ratings import Snapshot
 from recsys.run import items_kept
-from recsys.store import Store
+from recsys.store import open_store
 
 log = logging.getLogger("recsys")
 
@@ -59,7 +59,7 @@ def open_experiment(config: RunConfig, models: Mapping[str, Any]) -> Experiment:
     """
     for name, settings in config.models.items():
         settings_of(name, settings)
-    store = Store(Path(config.store).resolve())
+    store = open_store(config.store, config.compute.workspace)
     with store.hold():
         snapshot, holdout = take_inputs(config, store)
     log.info("input %s from %s", snapshot.dataset, snapshot.origin)

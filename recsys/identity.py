@@ -18,8 +18,12 @@ from recsys.ratings import Snapshot
 ELSEWHERE = {"store", "engine", "scheduler", "compute", "download", "monitor", "run_date"}
 
 
-def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
-    """The configuration that decides the tables, with model settings filled in and the number of items resolved."""
+def effective_config(config: RunConfig, top_items: int, rules: str | None = None) -> dict[str, Any]:
+    """The configuration that decides the tables, with model settings filled in and the number of items resolved.
+
+    Args:
+        rules: the fingerprint of the rules; None where there are none.
+    """
     values = config.model_dump(mode="json", exclude=ELSEWHERE)
     if config.input.dataset != "demo":
         values.pop("demo")
@@ -27,6 +31,9 @@ def effective_config(config: RunConfig, top_items: int) -> dict[str, Any]:
         values["input"].pop(place)  # a path is where, the fingerprint is what
     values["prepare"].pop("test_ratings")
     values["train"].pop("incremental")  # another way to the same tables
+    values.pop("rules")
+    if rules is not None:
+        values["rules"] = {"sha256": rules}
     values["prepare"]["top_items"] = top_items
     names = (config.train.ranker, config.train.rater)
     values["models"] = {name: settings_of(name, config.models.get(name, {})).model_dump(mode="json") for name in names}

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 log = logging.getLogger("recsys")
@@ -65,6 +66,39 @@ def report_to(reporter: Reporter) -> None:
     """Send all progress of this process to `reporter`."""
     global _reporter
     _reporter = reporter
+
+
+class _BothBars:
+    def __init__(self, bars: tuple[Bar, Bar]) -> None:
+        self.bars = bars
+
+    def advance(self, amount: int) -> None:
+        for bar in self.bars:
+            bar.advance(amount)
+
+    def close(self) -> None:
+        for bar in self.bars:
+            bar.close()
+
+
+@dataclass(frozen=True)
+class _Both:
+    first: Reporter
+    second: Reporter
+
+    def start(self, label: str, total: int | None, unit: str) -> Bar:
+        return _BothBars((self.first.start(label, total, unit), self.second.start(label, total, unit)))
+
+
+@contextmanager
+def reported_to(reporter: Reporter) -> Iterator[None]:
+    """Within, send all progress of this process to `reporter` too."""
+    before = _reporter
+    report_to(_Both(before, reporter))
+    try:
+        yield
+    finally:
+        report_to(before)
 
 
 @contextmanager

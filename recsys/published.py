@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from recsys import tables
 from recsys.download.columns import pairs_format
+from recsys.download.objects import one_file
 from recsys.errors import RecsysError, UsageError, sample
 from recsys.history.holds import read_holds
 from recsys.identifiers import UNKNOWN
@@ -31,7 +32,8 @@ from recsys.ratings import IdType
 from recsys.read import read_pairs
 from recsys.read.blocks import file_bytes
 from recsys.read.ids import typed_ids
-from recsys.store import MANIFEST, TABLES, Pointer, Store
+from recsys.store import MANIFEST, TABLES, Pointer, Store, open_store
+from recsys.store.contents import Contents, LocalContents
 
 log = logging.getLogger("recsys")
 
@@ -40,18 +42,38 @@ BLOCK = 1 << 20  # pairs predicted at a time: about 50 MB of indices, gathers an
 
 @dataclass(frozen=True)
 class PublishedRun:
-    """A complete run of a store."""
+    """A complete run of a store.
+
+    Attributes:
+        folder: of the run on this machine. What an object store has is fetched into it when it is asked for.
+        store: the run's; None: a folder by itself.
+    """
 
     folder: Path
+    store: Store | None = None
 
     @classmethod
-    def open(cls, store: Path, run_date: date | None = None) -> PublishedRun:
+    def open(cls, store: Store | Path | str, run_date: date | None = None) -> PublishedRun:
         """The published run, or the latest complete one of a date.
+
+        Args:
+            store: it, or its folder or URI.
 
         Raises:
             UsageError: there is none, or the pointer is broken.
+            SourceUnavailable: the object store cannot be reached.
         """
-        return cls(store / _published(store).path) if run_date is None else _of_date(store, run_date)
+        opened = open_store(store)
+        return cls(opened.root / _published(opened).path, opened) if run_date is None else _of_date(opened, run_date)
+
+    @property
+    def address(self) -> str:
+        """Where other readers find it: its folder or URI."""
+        return self.store.shown(self.folder) if self.store else str(self.folder)
+
+    def part(self, name: str) -> Path:
+        """A part of the run on this machine: a table, `prepared`, `model/rater`."""
+        return self.store.here(self.folder, name) if self.store else self.folder / name
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -63,7 +85,7 @@ class PublishedRun:
         try:
             return sealed_manifest(self.folder)
         except UsageError as error:
-            raise damaged_run(self.folder, find_damage(self.folder)) from error
+            raise self.damaged(self.damage()) from error
 
     @property
     def run_id(self) -> str:
@@ -88,7 +110,7 @@ class PublishedRun:
     @cached_property
     def prepared(self) -> Prepared:
         """The ratings the run was made from."""
-        return Prepared(self.folder / "prepared")
+        return Prepared(self.part("prepared"))
 
     @cached_property
     def titles(self) -> Mapping[Any, str | None]:
@@ -96,27 +118,43 @@ class PublishedRun:
         items = self.prepared.items()
         return dict(zip(items["item_id"].to_pylist(), items["title"].to_pylist(), strict=True))
 
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        there = {entry["path"].partition("/")[0] for entry in self.manifest["files"]}
+        return tuple(name for name in TABLES if name in there)
+
     def table(self, name: str) -> Path:
-        """The folder of a table.
+        """The folder of a table on this machine.
 
         Raises:
             UsageError: there is no such table in this run.
             DamagedRun: a file of it is missing or of another size.
         """
-        files: dict[str, list[dict[str, Any]]] = {}
-        for entry in self.manifest["files"]:
-            files.setdefault(entry["path"].partition("/")[0], []).append(entry)
-        if name not in TABLES or name not in files:
+        self._check_table(name)
+        return self.part(name)
+
+    def address_of(self, name: str) -> str:
+        """The folder or URI of a table.
+
+        Raises:
+            UsageError, DamagedRun: as `table`.
+        """
+        self._check_table(name)
+        return self.store.shown(self.folder / name) if self.store else str(self.folder / name)
+
+    def _check_table(self, name: str) -> None:
+        if name not in self.tables:
             raise UsageError(
                 f"Run {self.run_id} has no table {name!r}.",
-                expected=f"one of {', '.join(table for table in TABLES if table in files)}",
+                expected=f"one of {', '.join(self.tables)}",
                 found=name,
                 todo="choose one of them",
             )
-        damage = find_damage_by_size(self.folder, files[name])
+        entries = [entry for entry in self.manifest["files"] if entry["path"].startswith(f"{name}/")]
+        damage = find_damage_by_size(self._contents, entries)
         if damage:
-            raise damaged_run(self.folder, damage)
-        return self.folder / name
+            raise self.damaged(damage)
 
     def user_id(self, text: str) -> Any:
         """A user id as typed by a person, in the type of the input.
@@ -178,18 +216,20 @@ class PublishedRun:
             unknown |= (ids.user_index(typed[0]) < 0) | (ids.item_index(typed[1]) < 0)
         return pa.Table.from_arrays([*typed, pa.array(predicted, mask=unknown)], schema=schema)
 
-    def predict_file(self, pairs: Path, out: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
+    def predict_file(self, pairs: Path | str, out: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
         """Predict the pairs of a file into a Parquet file, which appears whole or not at all.
 
         Args:
+            pairs: the file, or the URI of one in an object store.
             columns: names of the columns `user` and `item` in the file, where they are not the usual ones.
 
         Raises:
             InputRefused, SourceUnavailable: the pairs cannot be read.
             UsageError: `out` cannot be written.
         """
-        file_bytes(pairs)  # a file that is not there is another failure than one that is no table
-        predicted = self.predict(read_pairs(pairs, pairs_format(pairs, columns or {})))
+        with one_file(str(pairs)) as path:
+            file_bytes(path)  # a file that is not there is another failure than one that is no table
+            predicted = self.predict(read_pairs(path, pairs_format(path, columns or {})))
         _warn_of_no_ids(predicted)
         write_file(predicted, out)
         return predicted
@@ -197,12 +237,12 @@ class PublishedRun:
     def ranker(self) -> Ranker:
         """The model that made the run's lists."""
         name = self.manifest["config"]["train"]["ranker"]
-        return registry.ranker(name).load(self.folder / "model" / "ranker", self.prepared.ids.sha256)
+        return registry.ranker(name).load(self.part("model/ranker"), self.prepared.ids.sha256)
 
     def rater(self) -> Rater:
         """The model behind the run's predicted ratings."""
         name = self.manifest["config"]["train"]["rater"]
-        return registry.rater(name).load(self.folder / "model" / "rater", self.prepared.ids.sha256)
+        return registry.rater(name).load(self.part("model/rater"), self.prepared.ids.sha256)
 
     def verify(self) -> int:
         """Compare every file with the manifest; returns the number of files.
@@ -212,46 +252,59 @@ class PublishedRun:
         """
         damage = self.damage()
         if damage:
-            raise damaged_run(self.folder, damage)
+            raise self.damaged(damage)
         return damage.files
 
-    def damage(self) -> Damage:
-        """What is missing, changed or not named; reads all files."""
-        return find_damage(self.folder)
+    def damage(self, name: str = MANIFEST) -> Damage:
+        """What is missing, changed or not named; reads all files.
+
+        Args:
+            name: of the manifest, where the gate has refused the run.
+        """
+        return find_damage(self._contents, name)
+
+    def damaged(self, damage: Damage) -> DamagedRun:
+        """The message of it."""
+        return damaged_run(self.folder, damage, self.address)
+
+    @property
+    def _contents(self) -> Contents:
+        return self.store.contents(self.folder) if self.store else LocalContents(self.folder)
 
 
-def complete_runs(store: Path) -> list[PublishedRun]:
+def complete_runs(store: Store | Path) -> list[PublishedRun]:
     """All runs with a manifest that is as it was written, by (run_date, published_at)."""
-    readable = [run for run in _with_manifest(store) if _readable(run)]
+    readable = [run for run in _with_manifest(open_store(store)) if _readable(run)]
     return sorted(readable, key=lambda run: (run.manifest["run_date"], run.manifest["published_at"]))
 
 
-def published_before(store: Path, run_date: date, besides: str = "") -> PublishedRun | None:
+def published_before(store: Store, run_date: date, besides: str = "") -> PublishedRun | None:
     """What readers had on a night: the published run where it is not of a later one, else the last complete one until
     then that was not taken back.
 
     Args:
         besides: a run_id that does not count.
     """
-    current = Store(store).current()
+    current = store.current()
     if current is not None and current.run_date <= run_date and current.run_id != besides:
-        return PublishedRun(store / current.path)
-    out = {besides, *read_holds(Store(store)).withdrawn}
+        return PublishedRun(store.root / current.path, store)
+    out = {besides, *read_holds(store).withdrawn}
     earlier = [run for run in complete_runs(store) if run.manifest["run_date"] <= run_date.isoformat()]
     return next((run for run in reversed(earlier) if run.run_id not in out), None)
 
 
-def find_run(store: Path, run_id: str) -> PublishedRun:
+def find_run(store: Store | Path | str, run_id: str) -> PublishedRun:
     """A complete run, damaged or not, by its id or the beginning of it.
 
     Raises:
         UsageError: none or several fit.
     """
+    store = open_store(store)
     runs = _with_manifest(store)
     fitting = [run for run in runs if run_id and run.run_id.startswith(run_id)]
     if len(fitting) != 1:
         raise UsageError(
-            f"{'More than one run' if fitting else 'No complete run'} in {store} begins with {run_id!r}."
+            f"{'More than one run' if fitting else 'No complete run'} in {store.name} begins with {run_id!r}."
             if run_id
             else "The run's id is empty.",
             expected="the id of one run, or enough of its beginning",
@@ -261,8 +314,8 @@ def find_run(store: Path, run_id: str) -> PublishedRun:
     return fitting[0]
 
 
-def _with_manifest(store: Path) -> list[PublishedRun]:
-    return [PublishedRun(folder) for folder in Store(store).runs() if (folder / MANIFEST).exists()]
+def _with_manifest(store: Store) -> list[PublishedRun]:
+    return [PublishedRun(folder, store) for folder in store.runs() if (folder / MANIFEST).exists()]
 
 
 def _readable(run: PublishedRun) -> bool:
@@ -273,19 +326,19 @@ def _readable(run: PublishedRun) -> bool:
         return False
 
 
-def _published(store: Path) -> Pointer:
-    current = Store(store).current()
+def _published(store: Store) -> Pointer:
+    current = store.current()
     if current is None:
         raise UsageError(
-            f"Nothing is published in {store}.",
+            f"Nothing is published in {store.name}.",
             expected="a store with a published run",
-            found="no pointer" if store.exists() else "no such folder",
+            found="no pointer" if store.exists else "no such folder",
             todo="run `recsys run`, or name the store with --store",
         )
     return current
 
 
-def _of_date(store: Path, run_date: date) -> PublishedRun:
+def _of_date(store: Store, run_date: date) -> PublishedRun:
     """The published run where it is of that date, else the one completed last."""
     runs = complete_runs(store)
     of_date = [run for run in runs if run.manifest["run_date"] == run_date.isoformat()]
@@ -296,7 +349,8 @@ def _of_date(store: Path, run_date: date) -> PublishedRun:
             found=sample(sorted({run.manifest["run_date"] for run in runs})) or "no complete run",
             todo="`recsys runs list` shows them",
         )
-    return next((run for run in of_date if Store(store).names(run.run_id)), of_date[-1])
+    named = store.named()
+    return next((run for run in of_date if run.run_id == named), of_date[-1])
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.Array:

@@ -72,7 +72,7 @@ class PublishedItems:
         """
         longest = self.run.manifest["config"]["score"]["top_n"]
         n = longest if n is None else n
-        published = (self.run.folder / "similar_items").is_dir()
+        published = "similar_items" in self.run.tables
         enough = published and not least and n <= longest
         index, similarity = self._published(item_id) if enough else self._row(item_id)
         order = np.lexsort((index, similarity if least else -similarity))[:n]
@@ -85,7 +85,7 @@ class PublishedItems:
     @property
     def can_compare(self) -> bool:
         """Whether the run says of any item which are near."""
-        return any((self.run.folder / name).is_dir() for name in ("similar_items", "item_embeddings"))
+        return not {"similar_items", "item_embeddings"}.isdisjoint(self.run.tables)
 
     @cached_property
     def _folded(self) -> dict[Any, str]:
@@ -125,7 +125,7 @@ class PublishedItems:
         ranker = self.run.ranker()
         column = np.flatnonzero(ranker.items == self._index(item_id))
         row = ranker.similarity(int(column[0])) if len(column) else None
-        if row is None and len(column) and not (self.run.folder / "item_embeddings").is_dir():
+        if row is None and len(column) and "item_embeddings" not in self.run.tables:
             raise UsageError(
                 f"Run {self.run.run_id} cannot say which items are alike.",
                 expected="a ranker or a rater with a space of items",

@@ -24,6 +24,7 @@ from recsys.prepare.training_set import TrainingSet
 from recsys.published import PublishedRun
 from recsys.ratings import Ratings
 from recsys.read import read_ratings
+from recsys.rules.policy import Rules
 from recsys.score.lists import People, Scorer, to_table
 
 log = logging.getLogger("recsys")
@@ -72,6 +73,9 @@ def recommend(
 ) -> FoldIn:
     """The best items for people by their own ratings alone, whatever the run knows of users with the same ids.
 
+    The run's rules hold. Nothing is known of these people, so that what a rule takes from some users it takes from
+    them, and what it favours some with they do not get.
+
     Args:
         ratings: a table, file, folder, glob or URI with item, rating and, unless all are one person's, user. Without
             a user column that person's id is 1. What makes a row valid is what made one valid for the run.
@@ -110,7 +114,8 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
 
 def _scorer(run: PublishedRun, n: int, compute: ComputeConfig) -> Scorer:
     training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
-    return Scorer(training_set, run.ranker(), run.rater(), run.prepared.scale, n, compute)
+    rules = Rules.of_run(run.part("rules").parent)
+    return Scorer(training_set, run.ranker(), run.rater(), run.prepared.scale, n, compute, rules)
 
 
 def _people(run: PublishedRun, ratings: Ratings, training_set: TrainingSet) -> People:

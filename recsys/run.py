@@ -13,10 +13,13 @@ from recsys.config import RunConfig
 from recsys.errors import UsageError
 from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
+from recsys.objects.folder import ObjectFolder
 from recsys.prepare.prepared import Prepared
 from recsys.ratings import Snapshot
+from recsys.rules.source import RulesSource
 from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
+from recsys.store.remote import RemoteStore
 
 REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
@@ -33,6 +36,8 @@ class Run:
         snapshot: the ratings.
         holdout: a given hold-out; None draws one.
         token: of the lease under which the run is made; 0: of none, as where the library is called by itself.
+        rules: policy over the lists; None: there is none.
+        uri: of a store in an object store: `store` is then its working copy here.
     """
 
     store: Path
@@ -41,6 +46,13 @@ class Run:
     snapshot: Snapshot
     holdout: Snapshot | None = None
     token: int = 0
+    rules: RulesSource | None = None
+    uri: str = ""
+
+    @property
+    def home(self) -> Store:
+        """The store it is made for."""
+        return RemoteStore(self.store, ObjectFolder.at(self.uri)) if self.uri else Store(self.store)
 
     def require_lease(self) -> None:
         """Stop a run that another one has taken for dead.
@@ -48,7 +60,7 @@ class Run:
         Raises:
             LeaseLost: the store is held by a later run.
         """
-        if self.token and not holds(Store(self.store).place, self.token):
+        if self.token and not holds(self.home.place, self.token):
             raise LeaseLost(f"a lease later than this run's, which has token {self.token}")
 
     @property
@@ -59,7 +71,7 @@ class Run:
     @cached_property
     def effective_config(self) -> dict[str, Any]:
         """The configuration that decides the tables."""
-        return effective_config(self.config, self.top_items)
+        return effective_config(self.config, self.top_items, self.rules.fingerprint if self.rules else None)
 
     @cached_property
     def run_id(self) -> str:

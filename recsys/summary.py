@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recsys.tune.tuning import Tuned
 
+from recsys.store import TABLES
+
 SHOWN = (
     "ndcg@10",
     "precision@10",
@@ -22,8 +24,12 @@ SHOWN = (
 )
 
 
-def markdown(manifest: Mapping[str, Any]) -> str:
-    """The summary of a complete run."""
+def markdown(manifest: Mapping[str, Any], address: str | None = None) -> str:
+    """The summary of a run that was made to its end.
+
+    Args:
+        address: where it stands; unset: it is not named.
+    """
     source, gate = manifest["input"], manifest["gate"]
     lines = [
         f"# Night of {manifest['run_date']}: {gate['verdict']}",
@@ -39,9 +45,36 @@ def markdown(manifest: Mapping[str, Any]) -> str:
         f"**Lists** {sum(manifest['sources'].values()):,} rows: "
         + ", ".join(f"{count:,} {name}" for name, count in manifest["sources"].items()),
         "",
-        f"Run `{manifest['run_id']}`",
+        f"Run `{manifest['run_id']}`" + (f" in `{address}`" if address else ""),
+        *_promoted(gate),
     ]
     return "\n".join(lines)
+
+
+def _promoted(gate: Mapping[str, Any]) -> list[str]:
+    by = gate.get("promoted_by")
+    return ["", f"**Promoted by {by['by']}** at {by['at']}: {by['reason']}"] if by else []
+
+
+def gate_rows(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
+    """check, finding and reason, the worst first."""
+    found = manifest["gate"]["findings"]
+    return [{"check": each["check"], "finding": each["verdict"], "reason": each["reason"]} for each in found]
+
+
+def table_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """table, rows, files and bytes of each published table."""
+    rows: dict[str, dict[str, Any]] = {}
+    for entry in manifest["files"]:
+        table, _, part = entry["path"].partition("/")
+        if table in TABLES and part.startswith("part-"):
+            row = rows.setdefault(table, {"table": table, "rows": 0, "files": 0, "bytes": 0})
+            row |= {
+                "rows": row["rows"] + entry["rows"],
+                "files": row["files"] + 1,
+                "bytes": row["bytes"] + entry["bytes"],
+            }
+    return list(rows.values())
 
 
 def metric_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,21 +1,63 @@
-"""What a night shows on its Prefect page."""
+"""What a night shows on its Prefect page: artifacts under the same keys every night, so that the page has a history."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.assets import Asset, add_asset_metadata
+from prefect.assets.core import AssetProperties
 from prefect.cache_policies import NO_CACHE
+from prefect.tasks import MaterializingTask
 
 from recsys.publish.stage import Published
-from recsys.run import read_manifest
-from recsys.summary import markdown, metric_rows
+from recsys.report.stage import PAGE
+from recsys.run import Run, read_manifest
+from recsys.store import MANIFEST, REFUSED
+from recsys.summary import gate_rows, markdown, metric_rows, table_rows
+
+NO_KEY = re.compile(r"[^A-Za-z0-9:/._=-]")  # Prefect takes less than these in the key of an asset, a blank for one
 
 
 @task(cache_policy=NO_CACHE)
-def show_summary(published: Published) -> None:
-    """The run's summary and metrics as artifacts, under the same keys every night, so that the page has a history."""
-    manifest = read_manifest(published.folder)
-    create_markdown_artifact(markdown(manifest), key="night-summary", description=f"Run {published.run_id}")
-    create_table_artifact(
-        metric_rows(manifest), key="night-metrics", description="On the hold-out, beside the baselines"
+def show_night(run: Run) -> None:
+    """The run's summary, metrics and verdict, and where tables and report are; of a refused run too."""
+    manifest = read_manifest(run.folder, MANIFEST if run.complete else REFUSED)
+    verdict = manifest["gate"]["verdict"]
+    address = run.home.shown(run.folder)
+    create_markdown_artifact(markdown(manifest, address), key="night-summary", description=f"Run {run.run_id}")
+    create_table_artifact(metric_rows(manifest), key="night-metrics", description="On the hold-out, beside baselines")
+    create_table_artifact(gate_rows(manifest), key="night-gate", description=f"{verdict}: what each check has found")
+    create_link_artifact(
+        _link(f"{address}/recommendations"),
+        "recommendations",
+        key="night-tables",
+        description="The folder of the lists",
     )
+    create_link_artifact(_link(f"{address}/{PAGE}"), "the night's report", key="night-report", description="One page")
+
+
+def _link(address: str) -> str:
+    return address if "://" in address else Path(address).as_uri()
+
+
+def record_tables(published: Published) -> None:
+    """Tell Prefect which tables are published now, as assets with rows, schema version and run."""
+    manifest = read_manifest(published.folder)
+    run = published.address if "://" in published.address else f"file://{published.address}"
+    store = NO_KEY.sub("-", run.partition("/runs/run_date=")[0])
+    rows = {f"{store}/{row['table']}": row for row in table_rows(manifest)}
+    described = {"run_id": manifest["run_id"], "run_date": manifest["run_date"], "outcome": published.outcome,
+                 "schema_version": manifest["schema_version"]}  # fmt: skip
+
+    def publish_tables() -> None:
+        for key, row in rows.items():
+            add_asset_metadata(key, described | row)
+
+    assets = [
+        Asset(key=key, properties=AssetProperties(name=row["table"], description=f"Published table {row['table']}"))
+        for key, row in rows.items()
+    ]
+    MaterializingTask(fn=publish_tables, assets=assets, materialized_by="recsys", cache_policy=NO_CACHE)()

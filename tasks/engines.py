@@ -88,8 +88,11 @@ class OnDask:
 
 
 @contextmanager
-def engine_of(config: RunConfig) -> Iterator[Engine]:
+def engine_of(config: RunConfig, store: Path) -> Iterator[Engine]:
     """The engine that a configuration names.
+
+    Args:
+        store: the folder that all workers must see.
 
     Raises:
         UsageError: Dask is not installed, or workers are not as this process is.
@@ -99,7 +102,7 @@ def engine_of(config: RunConfig) -> Iterator[Engine]:
         yield Local()
         return
     with _loss_told(), _runner(config) as runner:
-        _require_alike(runner.client, Path(config.store))
+        _require_alike(runner.client, store)
         log.info("engine: dask, %d workers", len(runner.client.scheduler_info(n_workers=-1)["workers"]))
         yield OnDask(runner, config.compute.threads if config.scheduler else _threads(config.compute))
 

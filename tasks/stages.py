@@ -1,8 +1,8 @@
 """The stages of a night as Prefect tasks.
 
 Handles travel between them, never data. A stage seals its own folder, so a task that runs again finds its work done;
-Prefect's own caching would only hash the handles once more (`NO_CACHE`). Nothing but the download is retried: a
-retry elsewhere would hide a defect.
+Prefect's own caching would only hash the handles once more (`NO_CACHE`). Nothing is retried but what other machines
+answer, the download and the publication: a retry elsewhere would hide a defect.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from prefect import task
@@ -29,6 +30,8 @@ from recsys.prepare.prepared import Counts
 from recsys.publish import mend as mend_stage
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import Published
+from recsys.report import stage as report_stage
+from recsys.rules import stage as rules_stage
 from recsys.run import Run
 from recsys.score import stage as score_stage
 from recsys.train import stage as train_stage
@@ -54,13 +57,15 @@ async def _unattended_and_unreachable(task: Any, task_run: Any, state: Any) -> b
     return isinstance(error, SourceUnavailable) and deployment.id is not None
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=[60, 300, 900],
-    retry_jitter_factor=0.2,
-    retry_condition_fn=_unattended_and_unreachable,
-)
+PATIENT: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": [60, 300, 900],
+    "retry_jitter_factor": 0.2,
+    "retry_condition_fn": _unattended_and_unreachable,
+}
+
+
+@task(cache_policy=NO_CACHE, **PATIENT)
 def download(config: RunConfig, run_date: date, token: int) -> Run:
     """Take a snapshot of the ratings, and name the run by it."""
     return open_run(config, run_date, token)
@@ -78,6 +83,13 @@ def mend(run: Run) -> None:
 def prepare(run: Run) -> Counts:
     """Read, check, split, filter and centre the ratings."""
     return prepare_stage.prepare(run)
+
+
+@task(cache_policy=NO_CACHE)
+@_held
+def rules(run: Run) -> None:
+    """Work out what the rules mean for this input."""
+    rules_stage.settle(run)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="fit-{role}")
@@ -129,8 +141,22 @@ def score(run: Run) -> int:
     return score_stage.score(run)
 
 
+@task(cache_policy=NO_CACHE, **PATIENT)
+@_held
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest."""
+    publish_stage.seal(run)
+
+
+@task(cache_policy=NO_CACHE, **PATIENT)
+@_held
+def report(run: Run) -> Path:
+    """Draw the page that people look at."""
+    return report_stage.report(run)
+
+
 @task(cache_policy=NO_CACHE)
 @_held
 def publish(run: Run) -> Published:
-    """Check the tables, write the manifest, swap the pointer."""
+    """Swap the pointer, or stop a run that the gate refused."""
     return publish_stage.publish(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import socket
@@ -12,7 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -54,7 +58,7 @@ def serve_prefect() -> Callable[[dict[str, str], Path], AbstractContextManager[s
 
     @contextmanager
     def serve(env: dict[str, str], folder: Path) -> Iterator[str]:
-        port = free_port()
+        port = _free_port()
         url = f"http://127.0.0.1:{port}/api"
         env = env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
         log = (folder / "log").open("w")
@@ -123,7 +127,89 @@ def cli(server_env: dict[str, str]) -> Cli:
     return call
 
 
-def free_port() -> int:
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port that is free now."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def tables() -> Callable[..., dict[str, str]]:
+    """SHA-256 of every file of the tables of a store's published run, or of a night's."""
+
+    def hashes(store: Path, run_date: str | None = None) -> dict[str, str]:
+        night = store / "runs" / f"run_date={run_date}"
+        run = (store / "published" / "current").resolve() if run_date is None else next(night.iterdir())
+        parts = sorted(run.glob("*/part-*.parquet"))
+        return {str(part.relative_to(run)): hashlib.sha256(part.read_bytes()).hexdigest() for part in parts}
+
+    return hashes
+
+
+def _object_servers() -> ModuleType:
+    """The module beside this one; tests are no package, so it is loaded by its path, and once."""
+    name = "recsys_tests_object_servers"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("object_servers.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A folder of its own in the session's S3 server.
+
+    Attributes:
+        uri: of the folder.
+        env: what a process needs to get at it.
+    """
+
+    uri: str
+    env: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real S3-compatible server."""
+    with _object_servers().SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), [_free_port() for _ in range(8)]) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
+    """A folder of its own in it, that this process and others can get at."""
+    env = _object_servers().environment(s3_server.url) | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with _in_environment(env, monkeypatch):
+        yield Bucket(f"s3://tests/{tmp_path.name}-{uuid4().hex[:8]}", env)
+
+
+@pytest.fixture
+def faulty(s3: Bucket, s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A proxy before the server of `s3`, which this process now asks; `faulty.fault` says what fails."""
+    with _object_servers().Proxy(s3_server.url) as proxy:
+        s3.env.update(_object_servers().environment(proxy.url))
+        with _in_environment(s3.env, monkeypatch):
+            yield proxy
+
+
+@contextmanager
+def _in_environment(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    from recsys.objects import service
+    from recsys.store import object_place
+
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    for cached in (service.connect, object_place.is_conditional):
+        cached.cache_clear()
+    yield
+    for cached in (service.connect, object_place.is_conditional):
+        cached.cache_clear()
+
+
+def _free_port() -> int:
     """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from deployments.cli import backfill, compare, data, deploy, history, items, people, published, run, tune
+from deployments.cli import backfill, compare, data, deploy, history, items, people, published, report, run, tune
 from deployments.cli.console import error, result
 from recsys.errors import RecsysError, UsageError, disk_told
 
@@ -32,6 +32,7 @@ app.command("recommend")(people.recommend)
 app.command("similar")(items.similar)
 published.show.command("item")(items.show_item)
 app.command("path")(published.path)
+app.command("report")(report.report)
 for command in (history.rollback, history.promote, history.pin, history.unpin, history.prune):
     published.runs.command(command.__name__)(command)
 app.add_typer(published.runs, name="runs")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deployments.cli.console import result, show_progress, table
-from deployments.cli.options import Config, Json, Mirror, Set, Store, load_config, store_folder
+from deployments.cli.options import Config, Json, Mirror, Set, Store, load_config
 
 
 def datasets(json_output: Json = False) -> None:
@@ -38,14 +38,14 @@ def download(
     """
     from dataclasses import asdict
 
-    from recsys.download.snapshot import take_snapshot
-    from recsys.store import Store as RunStore
+    from recsys.download.stage import take_inputs
+    from recsys.store import open_store
 
     settings = load_config(locals() | {"dataset": name})
     show_progress()
-    folder = RunStore(store_folder(settings.store))
+    folder = open_store(settings.store, settings.compute.workspace)
     with folder.hold():
-        snapshot = take_snapshot(settings.input, settings.download, settings.demo, folder.raw)
+        snapshot, _ = take_inputs(settings, folder)
     if json_output:
         result(asdict(snapshot))
     else:

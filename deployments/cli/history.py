@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployments.cli.console import result, show_progress
-from deployments.cli.options import Json, Store, store_folder
-from recsys.store import Store as RunStore
+from deployments.cli.options import Json, Store, store_of
 
 if TYPE_CHECKING:
     from recsys.history.holds import Holds
@@ -27,7 +26,7 @@ def rollback(run: Run, store: Store = None, json_output: Json = False) -> None:
     from recsys.history.shown import roll_back
 
     show_progress()
-    _tell(roll_back(RunStore(store_folder(store)), run), json_output)
+    _tell(roll_back(store_of(store), run), json_output)
 
 
 def promote(
@@ -44,7 +43,7 @@ def promote(
     from recsys.history.shown import promote as publish_by_name
 
     show_progress()
-    shown = publish_by_name(RunStore(store_folder(store)), run, by=by or getpass.getuser(), reason=reason)
+    shown = publish_by_name(store_of(store), run, by=by or getpass.getuser(), reason=reason)
     _tell(shown, json_output)
 
 
@@ -60,7 +59,7 @@ def pin(
     from recsys.history.shown import pin as keep
 
     show_progress()
-    _tell_holds(keep(RunStore(store_folder(store)), run), json_output)
+    _tell_holds(keep(store_of(store), run), json_output)
 
 
 def unpin(store: Store = None, json_output: Json = False) -> None:
@@ -71,7 +70,7 @@ def unpin(store: Store = None, json_output: Json = False) -> None:
     from recsys.history.shown import unpin as let_go
 
     show_progress()
-    _tell_holds(let_go(RunStore(store_folder(store))), json_output)
+    _tell_holds(let_go(store_of(store)), json_output)
 
 
 def prune(
@@ -87,7 +86,7 @@ def prune(
     from recsys.history.prune import prune as remove
 
     show_progress()
-    pruned = remove(RunStore(store_folder(store)), keep, dry_run=dry_run)
+    pruned = remove(store_of(store), keep, dry_run=dry_run)
     if json_output:
         result({"dry_run": dry_run, **asdict(pruned)})
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import result, table
-from deployments.cli.options import Json, RunDate, Store, parse_date, store_folder
+from deployments.cli.options import Json, RunDate, Store, parse_date, store_of
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="an id, a title, or a part of a title")]
 
@@ -27,7 +27,7 @@ def similar(
     from recsys.published import PublishedRun
     from recsys.published_items import PublishedItems
 
-    items = PublishedItems(PublishedRun.open(store_folder(store), parse_date(run_date)))
+    items = PublishedItems(PublishedRun.open(store_of(store), parse_date(run_date)))
     item_id = items.find(item)
     found = {
         "item_id": item_id,
@@ -48,7 +48,7 @@ def show_item(item: Item, run_date: RunDate = None, store: Store = None, json_ou
     from recsys.published import PublishedRun
     from recsys.published_items import PublishedItems
 
-    items = PublishedItems(PublishedRun.open(store_folder(store), parse_date(run_date)))
+    items = PublishedItems(PublishedRun.open(store_of(store), parse_date(run_date)))
     described = items.describe(items.find(item))
     neighbours = items.similar(described["item_id"]) if items.can_compare else []
     if json_output:

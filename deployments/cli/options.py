@@ -11,13 +11,15 @@ import typer
 
 from recsys.config import OPTION_SECTION, RunConfig, load
 from recsys.errors import UsageError
+from recsys.store import Store as RunStore
+from recsys.store import open_store
 
 DEFAULT_STORE = "./store"
 # Those of no section stand at the top.
 OPTIONS = {*OPTION_SECTION, "store", "seed", "run_date", "engine", "scheduler"}
 
 Store = Annotated[
-    str | None, typer.Option(envvar="RECSYS_STORE", help=f"folder of runs and tables; default {DEFAULT_STORE}")
+    str | None, typer.Option(envvar="RECSYS_STORE", help=f"folder or URI of runs and tables; default {DEFAULT_STORE}")
 ]
 Mirror = Annotated[
     str | None, typer.Option(envvar="RECSYS_MIRROR", help="folder or base URL that holds `<dataset>.zip`, asked first")
@@ -44,9 +46,13 @@ TestRatings = Annotated[str | None, typer.Option(help="a given hold-out, never t
 Seed = Annotated[int | None, typer.Option(help="seed of splits, weights, shuffles and intervals")]
 
 
-def store_folder(store: str | None) -> Path:
-    """The store's folder."""
-    return Path(store or DEFAULT_STORE).resolve()
+def store_of(store: str | None) -> RunStore:
+    """The store that is meant.
+
+    Raises:
+        UsageError: it is none.
+    """
+    return open_store(store or DEFAULT_STORE)
 
 
 def load_config(given: Mapping[str, Any]) -> RunConfig:

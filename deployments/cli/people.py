@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.cli.console import LIST_HEAD, list_cells, result, show_progress, table
-from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, parse_date, store_folder
+from deployments.cli.options import Columns, Json, RunDate, Set, Store, parse_columns, parse_date, store_of
 
 if TYPE_CHECKING:
     from recsys.recommend import FoldIn
@@ -41,7 +41,7 @@ def recommend(
     given = {"ratings": ratings, "columns": parse_columns(columns)}
     config = configuration.load(None, given, tuple(assignments or ()))
     show_progress()
-    run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    run = PublishedRun.open(store_of(store), parse_date(run_date))
     found = fold_in(run, ratings, top_n=top_n, input=config.input, compute=config.compute)
     if out is not None:
         found.save(out)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.cli.console import LIST_HEAD, error, list_cells, result, show_progress, table, visible_lines
-from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_date, store_folder
+from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_date, store_of
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.store import BrokenPointer
@@ -23,17 +23,17 @@ show = typer.Typer(no_args_is_help=True, help="What a person has rated, and gets
 
 
 def path(name: Annotated[str, typer.Argument(metavar="TABLE")], run_date: RunDate = None, store: Store = None) -> None:
-    """Print the folder of a published table, for scripts.
+    """Print the folder, or the URI, of a published table, for scripts.
 
     Example: `recsys path recommendations --store /srv/recsys`
     """
     from recsys.published import PublishedRun
 
-    typer.echo(PublishedRun.open(store_folder(store), parse_date(run_date)).table(name))
+    typer.echo(PublishedRun.open(store_of(store), parse_date(run_date)).address_of(name))
 
 
 def predict(
-    pairs: Annotated[Path, typer.Option(help="users and items: a file written as ratings may be, less the ratings")],
+    pairs: Annotated[str, typer.Option(help="users and items: a file written as ratings may be, less the ratings")],
     out: Annotated[Path, typer.Option(help="Parquet file to write: user_id, item_id, predicted_rating")],
     columns: Annotated[str | None, typer.Option(help="user=NAME,item=NAME of the pairs")] = None,
     run_date: RunDate = None,
@@ -48,7 +48,7 @@ def predict(
     """
     from recsys.published import PublishedRun
 
-    run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    run = PublishedRun.open(store_of(store), parse_date(run_date))
     names = validated(InputConfig, {"columns": parse_columns(columns) or {}}, "input.").columns
     with run.reading():
         predicted = run.predict_file(pairs, out, names)
@@ -65,22 +65,23 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
 
     Example: `recsys runs list --json`
     """
-    root = store_folder(store)
-    if not root.is_dir():
+    root = store_of(store)
+    if not root.exists:
         raise UsageError(
-            f"There is no store {root}.",
+            f"There is no store {root.name}.",
             expected="a folder with runs",
             todo="name it with --store, or run `recsys run`",
         )
-    broken = _broken_pointer(RunStore(root))
-    published = [folder for folder in RunStore(root).runs() if RunStore(root).names(_id_of(folder))]
-    rows = [_describe(folder) | {"published": folder in published} for folder in RunStore(root).runs()]
+    broken, folders = _broken_pointer(root), root.runs()
+    named = root.named()
+    rows = [_describe(folder) | {"published": _id_of(folder) == named} for folder in folders]
+    published = any(row["published"] for row in rows)
     if json_output:
-        result({"store": str(root), "pointer": "broken" if broken else "whole" if published else "none", "runs": rows})
+        result({"store": root.name, "pointer": "broken" if broken else "whole" if published else "none", "runs": rows})
     else:
         columns = ("run_date", "run_id", "state", "dataset", "ratings", "users", "rows", "ndcg@10", "rmse")
         table(
-            f"Runs in {root}",
+            f"Runs in {root.name}",
             ("", *columns),
             ([("*" if row["published"] else ""), *(row.get(name) for name in columns)] for row in rows),
         )
@@ -102,7 +103,7 @@ def show_run(
     from recsys.published import find_run
     from recsys.summary import markdown, metric_rows
 
-    manifest = find_run(store_folder(store), run).manifest
+    manifest = find_run(store_of(store), run).manifest
     if json_output:
         result(manifest)
         return
@@ -123,13 +124,12 @@ def verify_run(
 
     Example: `recsys runs verify`
     """
-    from recsys.publish.damage import damaged_run
     from recsys.published import PublishedRun, find_run
 
-    root = store_folder(store)
+    root = store_of(store)
     found = PublishedRun.open(root) if run is None else find_run(root, run)
     damage = found.damage()
-    known = damaged_run(found.folder, damage)
+    known = found.damaged(damage)
     if json_output:
         status = "damaged" if damage else "whole"
         result({"run_id": found.run_id, "status": status, "verified": not damage, **asdict(damage)})
@@ -157,7 +157,7 @@ def show_user(
     from recsys.published import PublishedRun
 
     show_progress()
-    run = PublishedRun.open(store_folder(store), parse_date(run_date))
+    run = PublishedRun.open(store_of(store), parse_date(run_date))
     with run.reading():
         user_id = run.user_id(user)
         rated, gets, titles = run.ratings_of(user_id), run.recommendations_of(user_id), run.titles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,11 +27,10 @@ from deployments.cli.options import (
     TestRatings,
     TopItems,
     load_config,
-    store_folder,
 )
 from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
-from recsys.store import Store as RunStore
+from recsys.store import open_store
 
 if TYPE_CHECKING:
     from recsys.publish.stage import Published
@@ -63,6 +63,7 @@ def run(
     split: Split = None,
     test_fraction: TestFraction = None,
     test_ratings: TestRatings = None,
+    rules: Annotated[str | None, typer.Option(help="what may stand in a list: TOML or Parquet; docs/rules.md")] = None,
     run_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; unset: today in UTC")] = None,
     seed: Seed = None,
     engine: Annotated[str | None, typer.Option(help="where the stages run: local or dask")] = None,
@@ -87,12 +88,15 @@ run.__doc__ = f"{run.__doc__}\n{EXAMPLE}"
 def _refuse_early(config: RunConfig) -> None:
     """A misspelt model or a store that is held or closed is told before Prefect takes its seconds to start."""
     from recsys.models.registry import check_models, unused_models
+    from recsys.rules.source import read_rules
 
     check_models(config)
+    if config.rules.file is not None:
+        read_rules(Path(config.rules.file).expanduser())
     for name in unused_models(config):
         used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
         console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))
-    RunStore(store_folder(config.store)).require_free()
+    open_store(config.store, config.compute.workspace).require_free()
 
 
 def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:
@@ -124,5 +128,5 @@ def _tell(manifest: dict[str, Any], published: Published) -> None:
 
     for row in metric_rows(manifest):
         console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
-    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", published.folder / "recommendations"
-    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(str(tables))}"))
+    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", f"{published.address}/recommendations"
+    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(tables)}"))

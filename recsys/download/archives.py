@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from recsys.addresses import is_http, joined, local_path, redacted
 from recsys.config import DownloadConfig
-from recsys.download.addresses import is_http, joined, local_path, redacted
 from recsys.download.catalogue import Dataset
 from recsys.download.copies import Copy, Source, Trust, confirm, keep, known_snapshots, locked
 from recsys.download.fetch import MIB, fetch
@@ -107,9 +107,9 @@ class _Taker:
         return self._keep_file(fetched.path, self._source(origin, fetched.digests, fetched.validators))
 
     def _from_store(self, address: str) -> Copy:
-        system, (path, *_) = list_objects(address)
+        place, (found, *_) = list_objects(address)
         archive = self.home / f"{self.dataset.name}.zip"
-        return self._keep_file(archive, self._source(redacted(address), copy_object(system, path, archive)))
+        return self._keep_file(archive, self._source(redacted(address), copy_object(place, found, archive)))
 
     def _source(self, origin: str, digests: Digests, validators: Validators = NO_VALIDATORS) -> Source:
         trust: Trust = "pinned hash" if digests == self.dataset.pin else "contents"

@@ -105,7 +105,7 @@ def keep(home: Path, fill: Callable[[Path], Source]) -> Copy:
         if standing is not None:
             return confirm(standing, source)
         source = replace(source, order=_last_order(home) + 1, fetched_at=_now())
-        write_whole(work / SOURCE, _written(source))
+        write_whole(work / SOURCE, written(source))
         sync_tree(work)
         _replace_damaged(target)
         os.replace(work, target)
@@ -123,7 +123,7 @@ def confirm(copy: Copy, latest: Source) -> Copy:
         return copy
     order = copy.source.order if newest else _last_order(copy.folder.parent) + 1
     source = replace(copy.source, origin=latest.origin, validators=latest.validators, order=order, fetched_at=_now())
-    write_whole(copy.folder / SOURCE, _written(source))
+    write_whole(copy.folder / SOURCE, written(source))
     return Copy(copy.folder, source)
 
 
@@ -136,13 +136,23 @@ def _copies(home: Path) -> tuple[Copy, ...]:
 def _read(folder: Path) -> Copy | None:
     """The copy in `folder`; None where there is none, or where its files are not as recorded."""
     try:
-        record = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+        source = parse_source((folder / SOURCE).read_bytes())
+        whole = source and all((folder / member.name).stat().st_size == member.bytes for member in source.members)
+        return Copy(folder, source) if source and whole else None
+    except OSError:
+        return None
+
+
+def parse_source(data: bytes) -> Source | None:
+    """What a `source.json` says; None where it is none, or names files elsewhere than beside it."""
+    try:
+        record = json.loads(data)
         members = tuple(Member(**member) for member in record.pop("members"))
         source = Source(**record | {"members": members, "validators": Validators(**record["validators"])})
-        whole = all((folder / member.name).stat().st_size == member.bytes for member in members)
-        return Copy(folder, source) if whole and source.trust in get_args(Trust) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+    beside = all(Path(member.name).name == member.name for member in members)
+    return source if beside and source.trust in get_args(Trust) else None
 
 
 def _replace_damaged(target: Path) -> None:
@@ -155,7 +165,8 @@ def _last_order(home: Path) -> int:
     return max((copy.source.order for copy in _copies(home)), default=0)
 
 
-def _written(source: Source) -> str:
+def written(source: Source) -> str:
+    """As the text of a `source.json`."""
     return json.dumps(asdict(source), indent=2) + "\n"
 
 

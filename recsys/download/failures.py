@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import httpx
 
-from recsys.download.addresses import redacted
+from recsys.addresses import redacted
 from recsys.errors import SourceUnavailable
 
 USE_MIRROR = "give a copy with --mirror FOLDER, or try again later"

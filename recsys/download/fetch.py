@@ -11,8 +11,8 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 import recsys
+from recsys.addresses import redacted
 from recsys.config import DownloadConfig
-from recsys.download.addresses import redacted
 from recsys.download.failures import USE_MIRROR, Transient, WrongBytes
 from recsys.download.hashing import Digests, digest_file
 from recsys.download.partial import NO_VALIDATORS, Partial, Validators

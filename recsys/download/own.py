@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from recsys.addresses import file_name, is_http, local_path, redacted
 from recsys.config import DownloadConfig, InputConfig
-from recsys.download.addresses import file_name, is_http, local_path, redacted
 from recsys.download.columns import items_format, ratings_format
 from recsys.download.copies import Copy, Source, confirm, keep, known_snapshots, locked
 from recsys.download.fetch import fetch
@@ -155,11 +155,11 @@ class _Store:
         """All that an object store has at the address."""
 
         def copy(folder: Path) -> Source:
-            system, paths = list_objects(address)
+            place, objects = list_objects(address)
             members = []
-            for path in paths:
-                digests = copy_object(system, path, folder / file_name(path))
-                members.append(Member(file_name(path), digests.bytes, digests.sha256))
+            for found in objects:
+                digests = copy_object(place, found, folder / found.name)
+                members.append(Member(found.name, digests.bytes, digests.sha256))
             look([folder / member.name for member in members])
             sha256 = members[0].sha256 if len(members) == 1 else combined(member.sha256 for member in members)
             size = sum(member.bytes for member in members)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from datetime import date
-from pathlib import Path
 
 from recsys.config import InputConfig, RunConfig
+from recsys.download.shared import pull_copies, push_copies
 from recsys.download.snapshot import take_snapshot
 from recsys.models.registry import check_models
 from recsys.ratings import Snapshot
+from recsys.rules.source import take_rules
 from recsys.run import Run
-from recsys.store import Store, write_record
+from recsys.store import Store, open_store, write_record
+from recsys.store.remote import RemoteStore
 
 log = logging.getLogger("recsys")
 
 
 def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
-    """Check the names in the configuration, take the snapshots, and return the run's handle.
+    """Check the names in the configuration and the rules, take the snapshots, and return the run's handle.
 
     Args:
         token: of the lease under which the run is made.
@@ -28,9 +30,13 @@ def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     """
     check_models(config)
     started = time.monotonic()
-    store = Store(Path(config.store).resolve())
-    run = Run(store.root, run_date, config, *take_inputs(config, store), token)
-    snapshot = run.snapshot
+    store = open_store(config.store, config.compute.workspace)
+    uri = store.name if isinstance(store, RemoteStore) else ""
+    snapshot, holdout = take_inputs(config, store)
+    rules = take_rules(config.rules.file, snapshot)
+    run = Run(store.root, run_date, config, snapshot, holdout, token, rules, uri)
+    store.pull("nights")
+    store.has_manifest(run.folder)  # brings it, where another machine has completed the run
     if not run.complete:
         write_record(run.record("download"), time.monotonic() - started)
     state = "is already complete" if run.complete else "goes on" if run.folder.exists() else "begins"
@@ -46,7 +52,10 @@ def take_inputs(config: RunConfig, store: Store) -> tuple[Snapshot, Snapshot | N
     Raises:
         UsageError, InputRefused, SourceUnavailable: as `take_snapshot`.
     """
-    return take_snapshot(config.input, config.download, config.demo, store.raw), _holdout(config, store)
+    pull_copies(store, config)
+    inputs = take_snapshot(config.input, config.download, config.demo, store.raw), _holdout(config, store)
+    push_copies(store, inputs)
+    return inputs
 
 
 def _holdout(config: RunConfig, store: Store) -> Snapshot | None:

@@ -94,13 +94,29 @@ def sum_lists(
     ids = prepared.ids
     user, item, _ = prepared.holdout(shard)
     lists = read_lists(folder, ids, shard, max(config.cutoffs))
-    return ranking_sums(lists, (user, item), shard, (ids.n_users, ids.n_items), config.cutoffs, bootstrap)
+    shape = (ids.n_users, ids.n_items)
+    return ranking_sums(lists, (user, item), _activity(prepared, shard), shard, shape, config.cutoffs, bootstrap)
 
 
 def sum_errors(prepared: Prepared, shard: Shard, rater: Rater, means: Rater, bootstrap: Bootstrap) -> RatingSums:
     """Measure a rater on a shard's held-out ratings."""
-    user, item, value = prepared.holdout(shard)
-    return rating_sums(rating.errors_by_user(rater, means, (user, item, value), prepared.scale), shard, bootstrap)
+    return _rated(rater, means, prepared.holdout(shard), prepared, shard, bootstrap)
+
+
+def _rated(
+    rater: rating.Predicts, means: Rater, holdout: rating.Holdout, prepared: Prepared, shard: Shard,
+    bootstrap: Bootstrap,
+) -> RatingSums:  # fmt: skip
+    user, item, _ = holdout
+    predicted, stood_in = rating.predictions(rater, means, holdout, prepared.scale)
+    errors = rating.sum_by_user(holdout, predicted, stood_in)
+    counts = _activity(prepared, shard)[user - shard.start], prepared.training_set("split").item_counts[item]
+    return rating_sums(errors, holdout, predicted, counts, prepared.scale, shard, bootstrap)
+
+
+def _activity(prepared: Prepared, shard: Shard) -> NDArray[np.int64]:
+    """(stop - start,) ratings of items kept that each user has in training."""
+    return np.diff(prepared.array("split/indptr", shard.start, shard.stop + 1))
 
 
 def sum_paired_lists(
@@ -118,7 +134,8 @@ def sum_paired_lists(
     keep = unspoilt[user - shard.start]
     holdout, shape = (user[keep], item[keep]), (ids.n_users, ids.n_items)
     own = read_lists(folder, ids, shard, max(config.cutoffs))
-    sums = [ranking_sums(lists, holdout, shard, shape, config.cutoffs, bootstrap) for lists in (own, theirs)]
+    activity = _activity(prepared, shard)
+    sums = [ranking_sums(lists, holdout, activity, shard, shape, config.cutoffs, bootstrap) for lists in (own, theirs)]
     return sums[0], sums[1]
 
 
@@ -129,10 +146,7 @@ def sum_paired_errors(
     user, item, value = prepared.holdout(shard)
     keep = champion.unspoilt(shard)[user - shard.start]
     holdout = user[keep], item[keep], value[keep]
-    sums = [
-        rating_sums(rating.errors_by_user(side, means, holdout, prepared.scale), shard, bootstrap)
-        for side in (own, _Behind(champion, theirs))
-    ]
+    sums = [_rated(side, means, holdout, prepared, shard, bootstrap) for side in (own, _Behind(champion, theirs))]
     return sums[0], sums[1]
 
 

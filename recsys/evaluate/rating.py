@@ -51,23 +51,34 @@ class Errors:
         return float(self.absolute.sum() / self.count.sum())
 
 
-def errors_by_user(
-    rater: Predicts,
-    fallback: Predicts,
-    holdout: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]],
-    scale: tuple[float, float],
-) -> Errors:
-    """Predict the hold-out (user_index, item_index, rating) and sum the errors of each user with a held-out rating."""
-    user, item, rating = holdout
+Holdout = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]  # user_index, item_index, rating
+
+
+def predictions(
+    rater: Predicts, fallback: Predicts, holdout: Holdout, scale: tuple[float, float]
+) -> tuple[NDArray[np.float64], int]:
+    """(n,) predicted ratings of the hold-out, clipped to the scale, and for how many the fallback stood in."""
+    user, item, _ = holdout
     predicted = rater.predict(user, item)
     missing = np.isnan(predicted)
     if missing.any():
         predicted = np.where(missing, fallback.predict(user, item), predicted)
-    error = np.clip(predicted.astype(np.float64), *scale) - rating
+    return np.clip(predicted.astype(np.float64), *scale), int(missing.sum())
+
+
+def errors_by_user(rater: Predicts, fallback: Predicts, holdout: Holdout, scale: tuple[float, float]) -> Errors:
+    """Predict the hold-out and sum the errors of each user with a held-out rating."""
+    return sum_by_user(holdout, *predictions(rater, fallback, holdout, scale))
+
+
+def sum_by_user(holdout: Holdout, predicted: NDArray[np.float64], stood_in: int) -> Errors:
+    """Sum the errors of each user with a held-out rating."""
+    user, _, rating = holdout
+    error = predicted - rating
     _, place, count = np.unique(user, return_inverse=True, return_counts=True)
     return Errors(
         np.bincount(place, weights=error**2).astype(np.float64),
         np.bincount(place, weights=np.abs(error)).astype(np.float64),
         count.astype(np.float64),
-        int(missing.sum()),
+        stood_in,
     )

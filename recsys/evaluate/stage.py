@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recsys.errors import RecsysError
 from recsys.evaluate.bootstrap import Bootstrap
+from recsys.evaluate.breakdown import BREAKDOWN, breakdown
 from recsys.evaluate.champion import champion_of, forget_champion, why_no_champion
 from recsys.evaluate.evaluation import compare, list_shard, sum_errors, sum_lists, sum_paired_errors, sum_paired_lists
 from recsys.evaluate.evaluation import evaluate as measured
@@ -96,7 +97,7 @@ def evaluate(run: Run) -> Evaluation:
 
 
 def _measure(run: Run) -> dict:  # type: ignore[type-arg]
-    """The record of all shards."""
+    """The record of all shards; its parts by group stand in breakdown.json."""
     folders = [_shard_folder(run, number) for number in range(len(run.prepared.shards))]
     ranked = {
         name: RankingSums.whole([RankingSums.load(folder / f"ranker-{name}.npz") for folder in folders])
@@ -106,6 +107,8 @@ def _measure(run: Run) -> dict:  # type: ignore[type-arg]
         name: RatingSums.whole([RatingSums.load(folder / f"rater-{name}.npz") for folder in folders])
         for name in _raters(run)
     }
+    parts = breakdown(run.prepared, ranked, rated, run.config.evaluate.cutoffs)
+    write_whole(run.folder / BREAKDOWN, json.dumps(parts, allow_nan=False))
     record = measured(run.prepared, ranked, rated, run.config.evaluate, run.config.seed)
     return record | {"champion": _compared(run, folders)}
 

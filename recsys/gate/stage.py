@@ -41,7 +41,7 @@ def judge(run: Run) -> Verdict:
 
 def verdict_of(run: Run) -> Verdict:
     """What `judge` has found."""
-    return Verdict.read(json.loads((run.folder / GATE).read_text()))
+    return Verdict.read(json.loads(run.home.here(run.folder, GATE).read_text()))
 
 
 def refused(config: GateConfig) -> dict[str, bool]:

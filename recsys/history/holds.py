@@ -39,7 +39,7 @@ def read_holds(store: Store) -> Holds:
         return Holds(record["pinned"], tuple(record["withdrawn"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{store.root / NAME} cannot be read.",
+            f"{store.shown(store.root / NAME)} cannot be read.",
             expected="JSON with pinned and withdrawn",
             found=str(error),
             todo="mend it, or delete it: then no run is pinned and none counts as taken back",

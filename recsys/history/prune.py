@@ -58,7 +58,7 @@ def prune(store: Store, keep: int, *, dry_run: bool = False) -> Pruned:
         kept = _kept(store, keep)
         going = [folder for folder in store.runs() if _goes(store, folder, kept)]
         downloads = _unused_downloads(store, going)
-        freed = sum(_bytes_below(folder) for folder in (*going, *downloads))
+        freed = sum(store.bytes_below(folder) for folder in (*going, *downloads))
         if not dry_run:
             for folder in going:
                 shutil.rmtree(store.work_folder(_id_of(folder)), ignore_errors=True)
@@ -72,7 +72,7 @@ def prune(store: Store, keep: int, *, dry_run: bool = False) -> Pruned:
 def _kept(store: Store, keep: int) -> dict[str, str]:
     """run_id and why; the last reason that applies."""
     holds = read_holds(store)
-    kept = {run.run_id: f"one of the last {keep}" for run in complete_runs(store.root)[-keep:]}
+    kept = {run.run_id: f"one of the last {keep}" for run in complete_runs(store)[-keep:]}
     current = store.current()
     if current is not None:
         kept[current.run_id] = "published"
@@ -112,6 +112,7 @@ def _fingerprints(folder: Path) -> list[str]:
 
 def _remove(store: Store, folder: Path) -> None:
     """Out of sight at once, then away: a kill leaves no half of a run where readers look."""
+    store.hide(folder)
     gone = store.root / "work" / "pruned" / f"{folder.parent.name}-{folder.name}"
     gone.parent.mkdir(parents=True, exist_ok=True)
     os.replace(folder, gone)
@@ -123,10 +124,6 @@ def _remove(store: Store, folder: Path) -> None:
 
 def _finish_removals(store: Store) -> None:
     shutil.rmtree(store.root / "work" / "pruned", ignore_errors=True)
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _id_of(folder: Path) -> str:

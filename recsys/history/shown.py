@@ -12,10 +12,9 @@ from recsys.drift.nights import write_night
 from recsys.errors import UsageError
 from recsys.gate.stage import DRIFT
 from recsys.history.holds import Holds, read_holds, write_holds
-from recsys.publish.damage import damaged_run, find_damage
 from recsys.publish.manifest import seal, sealed_manifest
 from recsys.published import PublishedRun, complete_runs, find_run
-from recsys.store import MANIFEST, REFUSED, Pointer, Store, sync_folder, write_whole
+from recsys.store import MANIFEST, REFUSED, Pointer, Store
 
 Done = Literal["published", "unchanged"]
 
@@ -39,10 +38,10 @@ def roll_back(store: Store, run_id: str) -> Shown:
         UsageError: no such complete run, or another one is pinned. DamagedRun: its files are not what they were.
     """
     with store.hold() as lease:
-        run = find_run(store.root, run_id)
+        run = find_run(store, run_id)
         holds = _not_pinned_elsewhere(store, run.run_id)
         _require_whole(run)
-        order = [each.run_id for each in complete_runs(store.root)]
+        order = [each.run_id for each in complete_runs(store)]
         later = set(order[order.index(run.run_id) + 1 :])
         withdrawn = (set(holds.withdrawn) | later) - {run.run_id}
         write_holds(store, replace(holds, withdrawn=tuple(sorted(withdrawn & set(order)))))
@@ -62,12 +61,13 @@ def promote(store: Store, run_id: str, *, by: str, reason: str) -> Shown:
     """
     with store.hold() as lease:
         folder = _made(store, run_id)
-        run = PublishedRun(folder)
+        run = PublishedRun(folder, store)
         holds = _not_pinned_elsewhere(store, run.run_id)
         name = MANIFEST if (folder / MANIFEST).exists() else REFUSED
         _require_whole(run, name)
         if name == REFUSED:
             _accept(store, folder, {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason})
+        store.hide(folder / REFUSED)
         (folder / REFUSED).unlink(missing_ok=True)
         left = tuple(each for each in holds.withdrawn if each != run.run_id)
         write_holds(store, replace(holds, withdrawn=left))
@@ -81,7 +81,7 @@ def pin(store: Store, run_id: str | None) -> Holds:
         UsageError: no such complete run, or nothing is published. DamagedRun: its files are not what they were.
     """
     with store.hold() as lease:
-        run = PublishedRun.open(store.root) if run_id is None else find_run(store.root, run_id)
+        run = PublishedRun.open(store) if run_id is None else find_run(store, run_id)
         _require_whole(run)
         holds = replace(read_holds(store), pinned=run.run_id)
         write_holds(store, holds)
@@ -107,9 +107,9 @@ def _show(store: Store, run: PublishedRun, token: int) -> Shown:
 
 
 def _require_whole(run: PublishedRun, name: str = MANIFEST) -> None:
-    damage = find_damage(run.folder, name)
+    damage = run.damage(name)
     if damage:
-        raise damaged_run(run.folder, damage)
+        raise run.damaged(damage)
 
 
 def _not_pinned_elsewhere(store: Store, run_id: str) -> Holds:
@@ -130,7 +130,7 @@ def _made(store: Store, run_id: str) -> Path:
     fitting = [folder for folder in made if run_id and folder.name.removeprefix("run_id=").startswith(run_id)]
     if len(fitting) != 1:
         raise UsageError(
-            f"{'More than one run' if fitting else 'No run'} made to its end in {store.root} begins with {run_id!r}.",
+            f"{'More than one run' if fitting else 'No run'} made to its end in {store.name} begins with {run_id!r}.",
             expected="the id of one run, or enough of its beginning",
             found=f"{len(fitting)} of {len(made)} runs",
             todo="`recsys runs list` shows them",
@@ -143,6 +143,5 @@ def _accept(store: Store, folder: Path, promoted: dict[str, str]) -> None:
     refused: dict[str, Any] = sealed_manifest(folder, REFUSED)
     gate = {**refused["gate"], "promoted_by": promoted}
     manifest = seal({**refused, "gate": gate})
-    write_night(store.root, manifest, json.loads((folder / DRIFT).read_text()))
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    sync_folder(folder)
+    store.push([write_night(store.root, manifest, json.loads(store.here(folder, DRIFT).read_text()))])
+    store.seal(folder, json.dumps(manifest, indent=2) + "\n")

@@ -31,15 +31,19 @@ class Histories:
         user_index: (n,) int32; -1 for a person the model was not fitted on (fold-in).
         ratings: (n, n_columns) CSR float32, what each has rated, in the model's columns; columns ascend in a row.
         seen: (n, n_columns) CSR, a stored entry where an item must be left out; at least the rated ones.
+        allowed: (n_columns,) bool, the columns that may be listed at all; None: every one.
     """
 
     user_index: NDArray[np.int32]
     ratings: csr_matrix
     seen: csr_matrix
+    allowed: NDArray[np.bool_] | None = None
 
     def of(self, rows: NDArray[np.bool_]) -> Histories:
         """These rows of it; itself where that is all of them."""
-        return self if rows.all() else Histories(self.user_index[rows], self.ratings[rows], self.seen[rows])
+        if rows.all():
+            return self
+        return Histories(self.user_index[rows], self.ratings[rows], self.seen[rows], self.allowed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +182,7 @@ class Ranker(Model):
 
     @abstractmethod
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
-        """The n best columns of each user, seen ones left out, ties by column."""
+        """The n best columns of each user, seen ones and those not allowed left out, ties by column."""
 
     def can_score(self, histories: Histories) -> NDArray[np.bool_]:
         """(n_users,) whether the model has anything to say about a user: by default, a rating of a known item."""

@@ -34,7 +34,8 @@ class RanksByRating(Ranker, Rater):
 
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n columns with the highest predicted rating."""
-        return TopN(*dense_top_n(self._score(histories), histories.seen, n, thread_count(compute)))
+        threads = thread_count(compute)
+        return TopN(*dense_top_n(self._score(histories), histories.seen, n, threads, allowed=histories.allowed))
 
     def _score(self, histories: Histories) -> Any:
         return lambda rows: self.grid(histories, rows)

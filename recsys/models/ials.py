@@ -129,7 +129,8 @@ class Ials(Ranker):
         """The n best columns of each user."""
         threads = thread_count(compute)
         users = self.user_vectors(histories.ratings, threads)
-        return TopN(*top_n(product(users, self.item_factors), histories.seen, n, threads))
+        formula = product(users, self.item_factors)
+        return TopN(*top_n(formula, histories.seen, n, threads, allowed=histories.allowed))
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """The largest cosines of item vectors."""

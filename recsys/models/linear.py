@@ -28,7 +28,8 @@ class LinearRanker(Ranker):
 
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n best columns of each user."""
-        return TopN(*linear_top_n(binary_rows(histories), histories.seen, self.weights, n, thread_count(compute)))
+        values, threads = binary_rows(histories), thread_count(compute)
+        return TopN(*linear_top_n(values, histories.seen, self.weights, n, threads, allowed=histories.allowed))
 
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""

@@ -174,7 +174,8 @@ class MaskedAutoencoder(Ranker, Rater):
 
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n columns with the highest preference."""
-        return TopN(*dense_top_n(self._score(histories.ratings), histories.seen, n, thread_count(compute)))
+        score, threads = self._score(histories.ratings), thread_count(compute)
+        return TopN(*dense_top_n(score, histories.seen, n, threads, allowed=histories.allowed))
 
     def _score(self, ratings: csr_matrix) -> Callable[[NDArray[np.int64]], Array]:
         codes, known = self.encode(self.preferences_of(ratings)), self._known

@@ -80,7 +80,7 @@ class PairModel(RanksByRating):
         columns, scores = empty_lists(len(learned), n)
         columns[learned], scores[learned] = top_n(
             self._formula_of(histories, learned), histories.of(learned).seen, n, thread_count(compute),
-            allowed=self._known,
+            allowed=self._known if histories.allowed is None else self._known & histories.allowed,
         )  # fmt: skip
         others = super().top_n(histories.of(~learned), n, compute)
         columns[~learned], scores[~learned] = others.columns, others.scores

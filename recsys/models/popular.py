@@ -60,6 +60,7 @@ class Popular(Ranker):
         """The n most rated columns that a user has not seen."""
         columns, scores = empty_lists(len(histories.user_index), n)
         order, seen = self._order(), histories.seen
+        order = order if histories.allowed is None else order[histories.allowed[order]]
 
         def fill(start: int, stop: int) -> None:
             fill_from_order(start, stop, order, seen.indptr, seen.indices, columns)

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.errors import UsageError
+from recsys.errors import SourceUnavailable, UsageError
 from recsys.gate.stage import DRIFT
 from recsys.gate.verdict import SEVERITY
 from recsys.run import Run, read_manifest
-from recsys.store import MANIFEST, REFUSED, Store, write_whole
+from recsys.store import MANIFEST, REFUSED, write_whole
 
 log = logging.getLogger("recsys")
 
@@ -61,10 +61,10 @@ def leave_figures(run: Run, file: Path) -> None:
     if not run.made:
         return
     manifest = read_manifest(run.folder, MANIFEST if run.complete else REFUSED)
-    drift = json.loads((run.folder / DRIFT).read_text())
+    drift = json.loads(run.home.here(run.folder, DRIFT).read_text())
     shown = _shown(run)
     # Several stores may be watched on one machine, a file each.
-    lines = [line for gauge in gauges(manifest, drift, shown) for line in gauge.lines({"store": str(run.store)})]
+    lines = [line for gauge in gauges(manifest, drift, shown) for line in gauge.lines({"store": run.home.name})]
     try:
         write_whole(file, "\n".join(lines) + "\n")
     except OSError as error:
@@ -74,9 +74,9 @@ def leave_figures(run: Run, file: Path) -> None:
 def _shown(run: Run) -> Mapping[str, Any] | None:
     """The manifest of the run that readers see; None where there is none."""
     try:
-        pointer = Store(run.store).current()
+        pointer = run.home.current()
         return None if pointer is None else read_manifest(run.store / pointer.path)
-    except UsageError:
+    except (UsageError, SourceUnavailable):
         return None
 
 

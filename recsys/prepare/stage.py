@@ -63,7 +63,7 @@ def check_volume(run: Run, ratings: int) -> None:
         InputRefused: fewer ratings than `input.min_volume_ratio` of the published run's of that night or before.
     """
     least = run.config.input.min_volume_ratio
-    current = None if run.set_aside.exists() else published_before(run.store, run.run_date)  # rebuilt: it passed before
+    current = None if run.set_aside.exists() else published_before(run.home, run.run_date)  # rebuilt: it passed before
     if not least or current is None:
         return
     before = current.manifest["input"]

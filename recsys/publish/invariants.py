@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from recsys import tables
 from recsys.identifiers import IdMap, positions
 from recsys.prepare.prepared import Prepared
 from recsys.prepare.shards import Shard
+from recsys.publish.obeyed import Obeyed
 
 SOURCES = (tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR)
 
@@ -26,7 +28,13 @@ class BrokenTable(Exception):
 
 
 def check_recommendations(
-    folder: Path, prepared: Prepared, users: NDArray[np.int32], *, n: int, n_candidates: int
+    folder: Path,
+    prepared: Prepared,
+    users: NDArray[np.int32],
+    *,
+    n: int,
+    n_candidates: int,
+    obeyed: Obeyed | None = None,
 ) -> dict[str, int]:
     """Check every row; returns the number of rows by `source`.
 
@@ -35,6 +43,7 @@ def check_recommendations(
         users: user_index of everyone who must have a list, ascending.
         n: wanted length of a list.
         n_candidates: items with a rating.
+        obeyed: the run's rules; None where it has none.
 
     Raises:
         BrokenTable: names the first broken rule and where.
@@ -42,7 +51,7 @@ def check_recommendations(
     ids = prepared.ids
     rows = np.zeros(ids.n_users, dtype=np.int64)
     sources = dict.fromkeys(SOURCES, 0)
-    last_user, near = -1, _Neighbourhood(prepared)
+    last_user, near, short = -1, _Neighbourhood(prepared), dict[int, NDArray[np.int32]]()
     for group in _row_groups(folder):
         shard, seen = near.of(group["user_id"])
         user = positions(group["user_id"], ids.user_ids.slice(shard.start, shard.stop - shard.start))
@@ -54,12 +63,17 @@ def check_recommendations(
         last_user = shard.start + int(user[-1])
         _check_group(group, user, item, seen)
         _check_opinions(group, user, ids, seen, prepared.scale)
+        if obeyed is not None:
+            who = user + np.int32(shard.start)
+            _check_rules(group, obeyed, who, item)
+            short |= _short_lists(who, item, n) if obeyed.may_shorten else {}
         rows[shard.start : shard.stop] += np.bincount(user, minlength=shard.stop - shard.start)
         for entry in pc.value_counts(group["source"]).to_pylist():
             sources[entry["values"]] += entry["counts"]
     for shard in prepared.shards:
         here = users[np.searchsorted(users, shard.start) : np.searchsorted(users, shard.stop)] - np.int32(shard.start)
-        _check_lengths(rows[shard.start : shard.stop], shard, prepared, here, n, n_candidates)
+        may_be_short = None if obeyed is None else _Short(obeyed, short)
+        _check_lengths(rows[shard.start : shard.stop], shard, prepared, here, n, n_candidates, may_be_short)
     return sources
 
 
@@ -140,14 +154,49 @@ def _check_opinions(
     _none(unknown, "the reason for an item was not rated by its user", group)
 
 
+@dataclass(frozen=True)
+class _Short:
+    """Why a list may be shorter: the rules, and what the lists of fewer than n rows hold."""
+
+    obeyed: Obeyed
+    lists: Mapping[int, NDArray[np.int32]]
+
+    def explains(self, user: int, seen: csr_matrix) -> bool:
+        listed = self.lists.get(user, np.empty(0, np.int32))
+        return self.obeyed.is_exhausted(user, listed, seen.indices)
+
+
+def _short_lists(user: NDArray[np.int32], item: NDArray[np.int32], n: int) -> dict[int, NDArray[np.int32]]:
+    """The items of each list with fewer than n rows."""
+    who, start, length = np.unique(user, return_index=True, return_counts=True)
+    return {int(who[at]): item[start[at] : start[at] + length[at]] for at in np.flatnonzero(length < n)}
+
+
+def _check_rules(group: dict[str, pa.Array], obeyed: Obeyed, user: NDArray[np.int32], item: NDArray[np.int32]) -> None:
+    _none(obeyed.forbidden(user, item), "a rule forbids this user this item", group)
+    _none(obeyed.over_cap(user, item), "a list has more items of one value than a cap lets through", group)
+
+
 def _check_lengths(
-    rows: NDArray[np.int64], shard: Shard, prepared: Prepared, users: NDArray[np.int32], n: int, n_candidates: int
+    rows: NDArray[np.int64],
+    shard: Shard,
+    prepared: Prepared,
+    users: NDArray[np.int32],
+    n: int,
+    n_candidates: int,
+    short: _Short | None,
 ) -> None:
     """The lists of one shard, which `users` and `rows` count from 0."""
     expected = np.zeros(len(rows), dtype=np.int64)
     # Every item with a rating is a candidate but for those seen; seen items of a given hold-out alone are not rated
     # in training, so that a list may be longer than this bound, never shorter.
-    expected[users] = np.clip(n_candidates - np.diff(prepared.seen("all", shard).indptr)[users], 0, n)
+    seen = prepared.seen("all", shard)
+    expected[users] = np.clip(n_candidates - np.diff(seen.indptr)[users], 0, n)
+    if short is not None:
+        expected[users] = short.obeyed.most(shard.start + users.astype(np.int64), seen[users], n)
+        for user in np.flatnonzero(rows < expected):
+            if short.explains(shard.start + int(user), seen[int(user)]):
+                expected[user] = rows[user]
     wrong = (rows < expected) | (rows > n) | ((expected == 0) & (rows > 0) & ~np.isin(np.arange(len(rows)), users))
     if wrong.any():
         first = int(np.argmax(wrong))

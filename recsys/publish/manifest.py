@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from recsys.errors import UsageError
 from recsys.gate.stage import GATE
 from recsys.identity import code_version
+from recsys.rules.policy import Rules
 from recsys.run import Run, read_manifest
+from recsys.score.stage import rules_effects
 from recsys.store import MANIFEST, REFUSED
 from recsys.tables import SCHEMA_VERSION
 
@@ -48,6 +50,7 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
             "baselines": evaluation["baselines"],
             "gate": json.loads((run.folder / GATE).read_text()),
             "sources": dict(sources),
+            **_rules(run),
             "timings": timings(run),
             "memory_mib": {"budget": run.config.compute.memory_mib},
             "files": list_files(run.folder),
@@ -124,6 +127,19 @@ def timings(run: Run) -> dict[str, Any]:
     """Seconds and peak memory by stage; a stage that a killed run had sealed keeps that run's."""
     records = sorted((run.work / "stages").glob("*.json"))
     return {record.stem: json.loads(record.read_text()) for record in records}
+
+
+def _rules(run: Run) -> dict[str, Any]:
+    """What the rules spoke of and what they changed; nothing where there are none."""
+    rules, effects = Rules.of_run(run.folder), rules_effects(run)
+    if rules is None or effects is None:
+        return {}
+    lists = {name: int(getattr(effects, name)) for name in ("lists", "changed", "short", "rows_without", "rows")}
+    each = [
+        touch | {f"rows_{name}": int(getattr(effects, name)[at]) for name in ("removed", "added", "moved")}
+        for at, touch in enumerate(rules.record["rules"])
+    ]
+    return {"rules": {"sha256": rules.record["sha256"], "lists": lists, "rules": each}}
 
 
 def _input(run: Run) -> dict[str, Any]:

@@ -14,14 +14,17 @@ from datetime import date
 from recsys.evaluate.champion import pick_champion
 from recsys.history.holds import read_holds
 from recsys.models.registry import ROLES
+from recsys.objects.failures import DamagedObject
 from recsys.publish.damage import Damage, find_damage
-from recsys.published import complete_runs, published_before
+from recsys.published import PublishedRun, complete_runs, published_before
 from recsys.run import Run
 from recsys.states import may_go_on, state_of
-from recsys.store import BrokenPointer, Pointer, Store, sync_folder
+from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sync_folder
 from recsys.train.stage import judged_folder
 
 log = logging.getLogger("recsys")
+
+CHAMPION_PARTS = ("prepared", "model/judged", "recommendations")  # of a published run, to compare tonight's with
 
 
 def mend(run: Run) -> None:
@@ -31,13 +34,14 @@ def mend(run: Run) -> None:
     Raises:
         BrokenPointer: something that is no file stands in the pointer's place.
     """
-    store = Store(run.store)
+    store = run.home
     shutil.rmtree(run.under_way, ignore_errors=True)  # of a run that was killed or lost its lease
     damage = _damage_of(run, store)
     if damage:
         log.warning("run %s is damaged (%s); it is rebuilt", run.run_id, damage)
     mend_pointer(store, run.token, damaged=run.run_id if damage else None)
     if damage:
+        store.hide(run.folder / MANIFEST)
         _set_aside(run)
     _clear_work(store, run)
     if not run.made:
@@ -48,16 +52,26 @@ def _champion(run: Run) -> tuple[str | None, str]:
     """Where the run stands that this one is compared with, or why there is none: what readers had that night."""
     if not run.config.gate.champion:
         return None, "switched off by gate.champion"
-    before = published_before(run.store, run.run_date, run.run_id)
+    before = published_before(run.home, run.run_date, run.run_id)
     if before is None:
         return None, "nothing was published before"
+    why_not = _why_not(run, before)
+    return (None, why_not) if why_not else (before.folder.relative_to(run.store).as_posix(), "")
+
+
+def _why_not(run: Run, before: PublishedRun) -> str:
+    """Why a published run is none to be compared with; empty where it is one, and on this machine."""
     if before.manifest["input"]["dataset"] != run.snapshot.dataset:
-        return None, f"run {before.run_id} is of {before.manifest['input']['dataset']}"
+        return f"run {before.run_id} is of {before.manifest['input']['dataset']}"
     if before.manifest["config"].get("demo") != run.effective_config.get("demo"):
-        return None, f"run {before.run_id} is of another demo"
-    if not all(judged_folder(before.folder, role).is_dir() for role in ROLES):
-        return None, f"run {before.run_id} has kept no judged models"
-    return before.folder.relative_to(run.store).as_posix(), ""
+        return f"run {before.run_id} is of another demo"
+    try:
+        for part in CHAMPION_PARTS:
+            before.part(part)
+    except DamagedObject as error:
+        return error.what
+    kept = all(judged_folder(before.folder, role).is_dir() for role in ROLES)
+    return "" if kept else f"run {before.run_id} has kept no judged models"
 
 
 def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) -> Pointer | None:
@@ -94,20 +108,20 @@ def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) ->
 
 def _damage_of(run: Run, store: Store) -> Damage | None:
     """None where the run is whole, or was never complete and so may simply go on."""
-    if not run.complete and not (run.folder.exists() and store.names(run.run_id)):
+    if not run.complete and not (run.folder.exists() and store.named() == run.run_id):
         return None
-    return find_damage(run.folder) or None
+    damage = find_damage(store.contents(run.folder))
+    if damage and store.restore(run.folder, damage.changed + damage.missing, damage.added):
+        log.warning("run %s was damaged (%s) and is mended from this machine's copy", run.run_id, damage)
+        damage = find_damage(store.contents(run.folder))
+    return damage or None
 
 
 def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
     withdrawn = read_holds(store).withdrawn
-    for run in reversed(complete_runs(store.root)):
+    for run in reversed(complete_runs(store)):
         run_date = date.fromisoformat(run.manifest["run_date"])
-        if (
-            run.run_id not in (damaged, *withdrawn)
-            and (night is None or run_date <= night)
-            and not find_damage(run.folder)
-        ):
+        if run.run_id not in (damaged, *withdrawn) and (night is None or run_date <= night) and not run.damage():
             return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
     return None
 

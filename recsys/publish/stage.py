@@ -17,9 +17,10 @@ from recsys.history.holds import Holds, read_holds
 from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
+from recsys.publish.obeyed import Obeyed
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
-from recsys.store import MANIFEST, REFUSED, Pointer, Store, sync_folder, write_whole
+from recsys.store import MANIFEST, REFUSED, Pointer
 
 log = logging.getLogger("recsys")
 
@@ -31,10 +32,16 @@ Outcome = Literal["published", "unchanged", "pointed", "kept"]
 
 @dataclass(frozen=True)
 class Published:
-    """Where the tables of a run stand, and whether the pointer leads there."""
+    """Where the tables of a run stand, and whether the pointer leads there.
+
+    Attributes:
+        folder: of the run on this machine.
+        address: where readers find it: the folder, or its URI.
+    """
 
     run_id: str
     folder: Path
+    address: str
     rows: int
     outcome: Outcome
 
@@ -50,13 +57,12 @@ def publish(run: Run) -> Published:
         BrokenTable: a table is wrong; nothing is published.
         GateRefused: by the gate, after the manifest.
     """
-    was_complete = run.complete
-    if not run.made:
-        _complete(run)
+    was_complete = run.complete and not run.work.exists()  # which goes last, when all is done
+    seal(run)
     if not run.complete:
         shutil.rmtree(run.work, ignore_errors=True)
         require_promotion(run, verdict_of(run))
-    store = Store(run.store)
+    store = run.home
     run.require_lease()
     current = mend_pointer(store, run.token)
     pointer = Pointer(run.run_date, run.run_id, run.folder.relative_to(run.store).as_posix())
@@ -66,7 +72,7 @@ def publish(run: Run) -> Published:
     _tell(run, outcome, current)
     shutil.rmtree(run.work, ignore_errors=True)
     rows = sum(read_manifest(run.folder)["sources"].values())
-    return Published(run.run_id, run.folder, rows, outcome)
+    return Published(run.run_id, run.folder, store.shown(run.folder), rows, outcome)
 
 
 def _outcome(was_complete: bool, pointer: Pointer, current: Pointer | None, holds: Holds) -> Outcome:
@@ -86,7 +92,14 @@ def _tell(run: Run, outcome: Outcome, current: Pointer | None) -> None:
         log.info("publish: run %s is kept; run %s of %s stays published", run.run_id, current.run_id, current.run_date)
 
 
-def _complete(run: Run) -> None:
+def seal(run: Run) -> None:
+    """Check the tables and write the manifest, once; under another name where the gate refuses the run.
+
+    Raises:
+        BrokenTable: a table is wrong; there is no manifest then.
+    """
+    if run.made:
+        return
     prepared = run.prepared
     training_set = prepared.training_set("all")
     sources = check_recommendations(
@@ -95,11 +108,12 @@ def _complete(run: Run) -> None:
         served_users(prepared),
         n=run.config.score.top_n,
         n_candidates=int(np.count_nonzero(training_set.item_counts)),
+        obeyed=Obeyed.of_run(run.folder, prepared),
     )
     for left in run.folder.rglob(".*.new"):  # of a killed writer of a small file
         left.unlink()
     manifest, name = build_manifest(run, sources), MANIFEST if verdict_of(run).publish else REFUSED
-    write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
-    sync_folder(run.folder)
-    write_whole(run.folder / name, json.dumps(manifest, indent=2) + "\n")
+    night = write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
+    run.home.push([night])
+    run.home.seal(run.folder, json.dumps(manifest, indent=2) + "\n", name)
     log.info("publish: %s files, %s", len(manifest["files"]), sources)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,25 @@ def read_items(snapshot: Snapshot, item_ids: pa.Array) -> pa.Table:
     return pa.table(
         {"item_id": item_ids, "title": pa.array(titles, pa.string()), "genres": pa.array(genres, pa.list_(pa.string()))}
     )
+
+
+def read_item_texts(snapshot: Snapshot, item_ids: pa.Array, names: Sequence[str]) -> dict[str, pa.Array]:
+    """Further columns of the items file by their names, as text in the order of `item_ids`, null where there is none.
+
+    As in `read_items` the first row of an item counts.
+
+    Raises:
+        InputRefused: as `read_items`.
+    """
+    kind: IdType = "integer" if pa.types.is_integer(item_ids.type) else "string"
+    found = {}
+    for name in names:
+        form, texts = replace(snapshot.items_format, title=name, genres=None, genre_flags=()), dict[Any, str | None]()
+        for path in map(Path, snapshot.items):
+            for item_id, row in _typed(path, form, kind):
+                texts.setdefault(item_id, _joined(row[name]).strip() or None)
+        found[name] = pa.array(map(texts.get, item_ids.to_pylist()), pa.string())
+    return found
 
 
 def _typed(path: Path, form: ItemsFormat, kind: IdType) -> Iterator[tuple[Any, Row]]:
@@ -105,6 +125,11 @@ def _parquet_rows(path: Path, form: ItemsFormat) -> list[Row | None]:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def _joined(value: object) -> str:
+    """As text; the entries of a list between "|", as genres are written."""
+    return GENRE_SEPARATOR.join(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 def _title(row: Row, form: ItemsFormat) -> str | None:

@@ -43,22 +43,29 @@ def all_scores(score: Callable[[Rows], Scores], n_users: int, n_columns: int) ->
 
 
 def dense_top_n(
-    score: Callable[[Rows], Scores], seen: csr_matrix, n: int, threads: int
+    score: Callable[[Rows], Scores],
+    seen: csr_matrix,
+    n: int,
+    threads: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The n best columns of each row by (float32 score descending, column ascending), seen ones left out.
 
     Args:
         score: as for `in_blocks`; -inf leaves a column out.
         seen: (n_users, n_columns) CSR; a stored entry is left out.
+        allowed: (n_columns,) bool; the others are left out for all. None allows all.
 
     Returns:
         columns (n_users, n) int32, -1 where there is no candidate, and scores (n_users, n) float32.
     """
     columns, scores = empty_lists(seen.shape[0], n)
+    denied = np.flatnonzero(~allowed) if allowed is not None else np.empty(0, np.int64)
 
     def take(first: int, block: Scores) -> None:
         def work(start: int, stop: int) -> None:
-            _select_rows(start, stop, first, block, seen.indptr, seen.indices, columns, scores)
+            _select_rows(start, stop, first, block, seen.indptr, seen.indices, denied, columns, scores)
 
         over_ranges(work, len(block), threads)
 
@@ -67,9 +74,11 @@ def dense_top_n(
 
 
 @compiled
-def _select_rows(start, stop, first, block, seen_indptr, seen_indices, columns, scores):  # type: ignore[no-untyped-def]
+def _select_rows(start, stop, first, block, seen_indptr, seen_indices, denied, columns, scores):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
         user = first + row
         for place in range(seen_indptr[user], seen_indptr[user + 1]):
             block[row, seen_indices[place]] = -np.inf
+        for column in denied:
+            block[row, column] = -np.inf
         select(block[row], columns[user], scores[user])

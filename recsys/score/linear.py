@@ -40,7 +40,13 @@ BLOCK = 1_024  # users a block: the strip is copied once a block, which costs as
 
 
 def linear_top_n(
-    values: csr_matrix, seen: csr_matrix, weights: NDArray[np.float32], n: int, threads: int
+    values: csr_matrix,
+    seen: csr_matrix,
+    weights: NDArray[np.float32],
+    n: int,
+    threads: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The n best columns of values @ weights for each row, seen columns left out.
 
@@ -50,14 +56,18 @@ def linear_top_n(
         values: (n_users, n_columns) CSR float32.
         seen: (n_users, n_columns) CSR; a stored entry is left out.
         weights: (n_columns, n_columns) float32, C-contiguous; row j is what column j adds to every score.
+        allowed: (n_columns,) bool; the others are left out for all, and not summed. None allows all.
 
     Returns:
         columns (n_users, n) int32, -1 where there is no candidate, and scores (n_users, n) float32.
     """
     n_users = values.shape[0]
     columns, scores = empty_lists(n_users, n)
-    place = np.arange(weights.shape[1], dtype=np.int32)
-    if not n_users or not n or not len(place):
+    order = np.arange(weights.shape[1], dtype=np.int32)
+    order = order if allowed is None else order[allowed]
+    place = np.full(weights.shape[1], -1, np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    if not n_users or not n or not len(order):
         return columns, scores
     indices, data = values.indices.astype(np.int32, copy=False), values.data.astype(np.float32, copy=False)
     edges = even_edges(n_users, max(1, min(BLOCK, CANDIDATE_BYTES // (8 * (2 * n + SPARE)))), threads)
@@ -65,7 +75,7 @@ def linear_top_n(
     def work(first: int, last: int) -> None:
         for start, stop in pairwise(edges[first : last + 1]):
             _linear_block(
-                start, stop, values.indptr, indices, data, place, seen.indptr, seen.indices, weights,
+                start, stop, values.indptr, indices, data, order, place, seen.indptr, seen.indices, weights,
                 len(weights) <= WIDE_ROWS, columns, scores,
             )  # fmt: skip
 
@@ -112,9 +122,14 @@ def _largest_rows(start, stop, weights, columns, values):  # type: ignore[no-unt
 
 
 @compiled
-def _linear_block(start, stop, indptr, indices, data, place, seen_indptr, seen_indices, weights, wide, columns, scores):  # type: ignore[no-untyped-def]
-    """The lists of users start..stop-1. Candidates come in the order of the columns, so a later tie never enters."""
-    n, n_users, n_columns = columns.shape[1], stop - start, len(place)
+def _linear_block(  # type: ignore[no-untyped-def]
+    start, stop, indptr, indices, data, order, place, seen_indptr, seen_indices, weights, wide, columns, scores
+):
+    """The lists of users start..stop-1. Candidates come in the order of the columns, so a later tie never enters.
+
+    A candidate is held by its place among the columns allowed, `order`.
+    """
+    n, n_users, n_columns = columns.shape[1], stop - start, len(order)
     found = np.empty((n_users, 2 * n + SPARE), np.int32)
     value = np.empty((n_users, 2 * n + SPARE), np.float32)
     held, least = np.zeros(n_users, np.int64), np.full(n_users, LOWEST, np.float32)
@@ -125,8 +140,7 @@ def _linear_block(start, stop, indptr, indices, data, place, seen_indptr, seen_i
     strip, out = np.zeros(len(weights) * width, np.float32), np.empty(LANES, np.float32)
     for number in range(n_strips):
         begin, filled = number * width, min(width, n_columns - number * width)
-        for row in range(len(weights)):
-            strip[row * width : row * width + filled] = weights[row, begin : begin + filled]
+        _fill(strip, width, weights, order[begin : begin + filled])
         for user in range(n_users):
             if wide:
                 wide_sparse_kernel(strip, indices, data, indptr[start + user], indptr[start + user + 1], out)
@@ -146,7 +160,20 @@ def _linear_block(start, stop, indptr, indices, data, place, seen_indptr, seen_i
                         _keep_best(user, n, found, value, held, least, spare)
     for user in range(n_users):
         count = held[user]
-        list_best(found[user, :count], value[user, :count], columns[start + user], scores[start + user])
+        list_best(order[found[user, :count]], value[user, :count], columns[start + user], scores[start + user])
+
+
+@compiled
+def _fill(strip, width, weights, columns):  # type: ignore[no-untyped-def]
+    """The strip's first lanes are these columns of the weights, in ascending order."""
+    first, filled = columns[0], len(columns)
+    together = columns[filled - 1] - first == filled - 1
+    for row in range(len(weights)):
+        if together:
+            strip[row * width : row * width + filled] = weights[row, first : first + filled]
+        else:
+            for lane in range(filled):
+                strip[row * width + lane] = weights[row, columns[lane]]
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,9 @@ from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.shards import Shard
 from recsys.prepare.training_set import TrainingSet, by_popularity
 from recsys.progress import track
+from recsys.rules.effects import Effects
+from recsys.rules.lists import Without, ruled
+from recsys.rules.policy import Rules
 from recsys.score.selection import fill_from_order
 
 SOURCES = pa.array([tables.SOURCE_MODEL, tables.SOURCE_FOLD_IN, tables.SOURCE_POPULAR])
@@ -85,6 +88,7 @@ class Lists:
         source: (m, n) int8, position in `SOURCES`.
         because: (m, n) int32 item_index, -1 where unknown.
         predicted: (m, n) float32, NaN where the rater cannot say.
+        effects: what rules changed; None without rules.
     """
 
     listed_as: NDArray[np.int32]
@@ -93,6 +97,7 @@ class Lists:
     source: NDArray[np.int8]
     because: NDArray[np.int32]
     predicted: NDArray[np.float32]
+    effects: Effects | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,7 @@ class Scorer:
         rater: predicts ratings; None leaves them out.
         scale: lowest and highest rating; predictions are clipped to it.
         n: length of a list.
+        rules: what may stand in a list; None: all.
     """
 
     training_set: TrainingSet
@@ -113,6 +119,7 @@ class Scorer:
     scale: tuple[float, float]
     n: int
     compute: ComputeConfig
+    rules: Rules | None = None
 
     def blocks(self, people: People) -> Iterator[Lists]:
         """Their lists, as many people a block as fill one row group.
@@ -134,14 +141,31 @@ class Scorer:
     def _lists(self, people: People) -> Lists:
         user_index = np.full(len(people), UNKNOWN, dtype=np.int32) if people.new else people.listed_as
         histories = Histories(user_index, people.ratings, self._to_columns(people.seen))
-        top = self.ranker.top_n(histories, self.n, self.compute)
-        columns = np.where(self._can_score(histories, people)[:, None], top.columns, np.int32(-1))
-        because = self.ranker.because(histories, columns, self.compute)
+        width = self.n if self.rules is None else self.rules.width(self.n)
+        top = self.ranker.top_n(histories, width, self.compute)
+        scored = self._can_score(histories, people)
+        best = np.where(scored[:, None], top.columns, np.int32(-1))
+        columns, scores = best[:, : self.n], top.scores[:, : self.n]
         item_index = self._to_items(columns)
         self._top_up(item_index, people.seen)
+        effects = None
+        if self.rules is not None:
+            made_from = (best, top.scores, item_index, scored, self.training_set.items, self._popular, people.seen)
+            without = Without(*made_from, partial(self._best, histories))
+            cohorts, threads = self.rules.cohort(user_index), thread_count(self.compute)
+            columns, scores, item_index, effects = ruled(self.rules, cohorts, without, threads)
+        because = self.ranker.because(histories, columns, self.compute)
         predicted = self._predict(histories, item_index, people)
         source = _sources(people, columns)
-        return Lists(people.listed_as, item_index, top.scores, source, self._to_items(because), predicted)
+        return Lists(people.listed_as, item_index, scores, source, self._to_items(because), predicted, effects)
+
+    def _best(
+        self, histories: Histories, rows: NDArray[np.int64], m: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The m best of the allowed columns of some people."""
+        some = Histories(histories.user_index[rows], histories.ratings[rows], histories.seen[rows], allowed)
+        top = self.ranker.top_n(some, m, self.compute)
+        return top.columns, top.scores
 
     def _can_score(self, histories: Histories, people: People) -> NDArray[np.bool_]:
         """(m,) bool; a new person of whom nothing is known is never said to be folded in, whatever the ranker says."""

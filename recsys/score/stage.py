@@ -17,13 +17,17 @@ from recsys.models.base import Model, Ranker, Rater
 from recsys.parquet import ROW_GROUP_ROWS, row_groups, write_batches, write_parts
 from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.training_set import TrainingSet, by_popularity
+from recsys.rules.effects import Effects
+from recsys.rules.policy import Rules
 from recsys.run import Run
-from recsys.score.lists import People, Scorer, to_table
+from recsys.score.lists import Lists, People, Scorer, to_table
 from recsys.score.neighbours import item_embeddings, similar_table, user_embeddings
 from recsys.store import sealed_stage
 from recsys.train.stage import fitted_on_all, forget_models, load_ranker, load_rater
 
 log = logging.getLogger("recsys")
+
+EFFECTS = "effects.json"  # of a shard: what rules changed there
 
 
 def table_metadata(run: Run) -> dict[str, str]:
@@ -55,10 +59,14 @@ def score_shard(run: Run, number: int) -> None:
             people = people if len(served) == len(people) else people.take(served)
             scorer = Scorer(
                 prepared.published_set(run.config.train.refit), ranker, rater, prepared.scale, run.config.score.top_n,
-                run.config.compute,
+                run.config.compute, Rules.of_run(run.folder),
             )  # fmt: skip
-            blocks = (to_table(lists, prepared.ids) for lists in ahead(scorer.blocks(people)))
+            changed: list[Effects | None] = []
+            blocks = (to_table(_noted(lists, changed), prepared.ids) for lists in ahead(scorer.blocks(people)))
             write_batches(folder / "recommendations.parquet", _schema(run), blocks)
+            effects = [one for one in changed if one is not None]
+            if effects:
+                sum(effects[1:], effects[0]).save(folder / EFFECTS)
             model = _with_embeddings(ranker, rater)
             if model is not None:
                 users = user_embeddings(model, prepared.ids, shard)
@@ -84,6 +92,7 @@ def score(run: Run) -> int:
     run.write_record_of_shards("score", time.monotonic() - started)
     rows = sum(pq.read_metadata(part).num_rows for part in (run.folder / "recommendations").glob("part-*"))
     log.info("score: %s rows of recommendations", f"{rows:,}")
+    _tell_of_rules(rules_effects(run))
     return rows
 
 
@@ -98,6 +107,11 @@ def _rater(run: Run) -> Rater:
 def _with_embeddings(ranker: Ranker, rater: Rater) -> Model | None:
     """Whose vectors are published: the ranker's, else the rater's, where it has any."""
     return next((model for model in (ranker, rater) if model.embeddings() is not None), None)
+
+
+def _noted(lists: Lists, changed: list[Effects | None]) -> Lists:
+    changed.append(lists.effects)
+    return lists
 
 
 def _schema(run: Run) -> pa.Schema:
@@ -133,6 +147,19 @@ def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
         pa.array(training_set.item_sums[order] / counts[order]),
     ]
     return pa.Table.from_arrays(columns, schema=tables.popular_items(ids.type))
+
+
+def _tell_of_rules(effects: Effects | None) -> None:
+    if effects is not None:
+        lists = (f"{n:,}" for n in (effects.changed, effects.lists, effects.rows_without - effects.rows))
+        log.info("score: rules changed %s of %s lists; they have %s rows fewer", *lists)
+
+
+def rules_effects(run: Run) -> Effects | None:
+    """What the rules changed over all shards; None without rules."""
+    files = sorted(_shard_folder(run, 0).parent.glob(f"*/{EFFECTS}"))
+    effects = [Effects.load(file) for file in files]
+    return sum(effects[1:], effects[0]) if effects else None
 
 
 def served_users(prepared: Prepared) -> NDArray[np.int32]:

@@ -3,9 +3,10 @@
 from recsys.store.files import sync_folder, sync_tree, write_whole
 from recsys.store.layout import MANIFEST, REFUSED, TABLES, BrokenPointer, Pointer, Store
 from recsys.store.lease import LeaseLost
+from recsys.store.remote import open_store
 from recsys.store.stages import PARTIAL, sealed_stage, write_record
 
 __all__ = [
-    "MANIFEST", "PARTIAL", "REFUSED", "TABLES", "BrokenPointer", "LeaseLost", "Pointer", "Store", "sealed_stage",
-    "sync_folder", "sync_tree", "write_record", "write_whole",
+    "MANIFEST", "PARTIAL", "REFUSED", "TABLES", "BrokenPointer", "LeaseLost", "Pointer", "Store", "open_store",
+    "sealed_stage", "sync_folder", "sync_tree", "write_record", "write_whole",
 ]  # fmt: skip

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from recsys.errors import UsageError, disk_told
-from recsys.store.files import sync_folder
+from recsys.store.contents import Contents, LocalContents
+from recsys.store.files import sync_folder, write_whole
 from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, require_free
-from recsys.store.place import LocalPlace, Stamped, Taken, not_writable
+from recsys.store.place import LocalPlace, Place, Stamped, Taken, not_writable
 
 log = logging.getLogger("recsys")
 
@@ -68,6 +69,20 @@ class Store:
     root: Path
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.root)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a folder; of an object store nobody can say."""
+        return self.root.exists()
+
+    def shown(self, path: Path) -> str:
+        """Where readers find what is at a path below the root."""
+        return str(path)
+
+    @property
     def raw(self) -> Path:
         """Downloads."""
         return self.root / "raw"
@@ -88,22 +103,26 @@ class Store:
             BrokenPointer: it cannot be read, or leads to no complete run.
         """
         pointer = self._pointer()
-        if pointer is not None and not (self.root / pointer.path / MANIFEST).exists():
+        if pointer is not None and not self.has_manifest(self.root / pointer.path):
             raise BrokenPointer(
-                f"The pointer {self.pointer_file} leads to a run that is not there.",
-                expected=f"a complete run in {self.root / pointer.path}",
+                f"The pointer {self.shown(self.pointer_file)} leads to a run that is not there.",
+                expected=f"a complete run in {self.shown(self.root / pointer.path)}",
                 found=f"no {MANIFEST}",
                 night=pointer.run_date,
             )
         return pointer
 
-    def names(self, run_id: str) -> bool:
-        """Whether the pointer names a run, be it there or not."""
+    def named(self) -> str | None:
+        """The id of the run that the pointer names, be it there or not; None where no pointer can be read."""
         try:
             pointer = self._pointer()
         except BrokenPointer:
-            return False
-        return pointer is not None and pointer.run_id == run_id
+            return None
+        return None if pointer is None else pointer.run_id
+
+    def names(self, run_id: str) -> bool:
+        """Whether the pointer names a run, be it there or not."""
+        return self.named() == run_id
 
     def _pointer(self) -> Pointer | None:
         return self._stamped()[1]
@@ -114,10 +133,44 @@ class Store:
             return found, None if found is None else Pointer.read(found.data)
         except (OSError, ValueError, KeyError, TypeError) as error:  # it is replaced as a whole: others wrote it
             raise BrokenPointer(
-                f"The pointer {self.pointer_file} cannot be read.",
+                f"The pointer {self.shown(self.pointer_file)} cannot be read.",
                 expected="JSON with run_date, run_id and path",
                 found=str(error),
             ) from error
+
+    def has_manifest(self, folder: Path) -> bool:
+        """Whether the run of a folder is complete; its manifest is then in the folder."""
+        return (folder / MANIFEST).exists()
+
+    def here(self, folder: Path, part: str) -> Path:
+        """A part of a complete run on this machine: a table, `prepared`, `model/ranker`."""
+        return folder / part
+
+    def contents(self, folder: Path) -> Contents:
+        """The files of a run as readers get them."""
+        return LocalContents(folder)
+
+    def bytes_below(self, folder: Path) -> int:
+        """What all files below a folder take."""
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    def seal(self, folder: Path, manifest: str, name: str = MANIFEST) -> None:
+        """Complete a run whose files all stand: its manifest is written last."""
+        sync_folder(folder)
+        write_whole(folder / name, manifest)
+
+    def hide(self, path: Path) -> None:
+        """Take a file or folder below the root away from readers elsewhere, manifests first; here it stays."""
+
+    def restore(self, folder: Path, changed: Iterable[str], added: Iterable[str]) -> bool:
+        """Mend a complete run's damaged files from another copy of the same bytes; whether there was one."""
+        return False
+
+    def push(self, paths: Iterable[Path]) -> None:
+        """Show files below the root to readers elsewhere; here they see them as they are."""
+
+    def pull(self, below: str) -> None:
+        """Bring what others have made at a path below the root; here it is where it is."""
 
     def work_folder(self, run_id: str) -> Path:
         """Where a run keeps what it needs only until it is published."""
@@ -187,7 +240,7 @@ class Store:
         sync_folder(link.parent)
 
     @property
-    def place(self) -> LocalPlace:
+    def place(self) -> Place:
         """Where the records lie that runs compete for."""
         return LocalPlace(self.root)
 
@@ -204,7 +257,7 @@ class Store:
             UsageError: the store cannot be written to, or its disk fails within.
         """
         self._make_root()
-        with disk_told(self.root), hold(self.place, str(self.root), seconds, self._stamp) as lease:
+        with disk_told(self.root), hold(self.place, self.name, seconds, self._stamp) as lease:
             yield lease
 
     def require_free(self) -> None:
@@ -214,7 +267,7 @@ class Store:
             StoreBusy, UsageError: as `hold`.
         """
         self._make_root()
-        require_free(self.place, str(self.root))
+        require_free(self.place, self.name)
 
     def _stamp(self, token: int) -> None:
         """Close the pointer to those who held the store before, and may only have been asleep."""

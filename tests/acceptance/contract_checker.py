@@ -54,7 +54,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 }
 REFUSING_VERDICTS = ("refuse", "fail", "reject", "closed", "false")  # a refused run is never published
 UNNAMED_ALLOWED = frozenset({"manifest.json"})  # a manifest cannot hold its own hash
-REQUIRED_IN_RUN = ("evaluation.json", "prepared", "model")  # report/index.html joins with the HTML report
+REQUIRED_IN_RUN = ("evaluation.json", "prepared", "model", "report/index.html")
 REQUIRED_TABLES = ("recommendations", "popular_items")
 TABLES = (*REQUIRED_TABLES, "similar_items", "item_embeddings", "user_embeddings", "quarantine")
 SOURCES = ("model", "fold_in", "popular")

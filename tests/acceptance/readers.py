@@ -1,10 +1,13 @@
-"""Small readers of the MovieLens archives, and oracles of two metrics, that share no code with the product."""
+"""Readers that share no code with the product: of MovieLens archives, of the pointer; and oracles of two metrics."""
 
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
+import threading
+import time
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -102,3 +105,33 @@ def rmse(predictions: pd.DataFrame, holdout: pd.DataFrame) -> float:
         raise ValueError("no held-out pair has a predicted rating")
     errors = pairs["predicted_rating"].astype("float64") - pairs["rating"].astype("float64")
     return math.sqrt(math.fsum(error**2 for error in errors) / len(errors))
+
+
+class Follower(threading.Thread):
+    """Follows the pointer all the time, as other teams do, and notes whatever is not whole."""
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(daemon=True)
+        self.store, self.stopped, self.wrong, self.seen = store, threading.Event(), [], set()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                self._look()
+            except (OSError, ValueError, KeyError) as error:
+                self.wrong.append(repr(error))
+            time.sleep(0.005)
+
+    def _look(self) -> None:
+        # The link is resolved once, as the pointer is read once: what is opened after that is all of one run.
+        linked = (self.store / "published" / "current").resolve()
+        for folder in (self.store / json.loads(self._pointer())["path"], linked):
+            manifest = json.loads((folder / "manifest.json").read_text())
+            self.seen.add(manifest["run_id"])
+            sizes = {entry["path"]: (folder / entry["path"]).stat().st_size for entry in manifest["files"]}
+            self.wrong += [
+                path for path, entry in ((e["path"], e) for e in manifest["files"]) if sizes[path] != entry["bytes"]
+            ]
+
+    def _pointer(self) -> str:
+        return (self.store / "published" / "CURRENT.json").read_text()

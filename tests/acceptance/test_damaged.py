@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -26,14 +25,8 @@ def store(made, tmp_path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "store", symlinks=True))
 
 
-def tables(store: Path) -> dict[str, str]:
-    folder = next((store / "runs" / "run_date=2026-11-21").iterdir())
-    parts = folder.glob("*/part-*.parquet")
-    return {str(part.relative_to(folder)): hashlib.sha256(part.read_bytes()).hexdigest() for part in parts}
-
-
-def test_the_same_night_mends_what_was_damaged(cli, store) -> None:
-    whole = tables(store)
+def test_the_same_night_mends_what_was_damaged(cli, store, tables) -> None:
+    whole = tables(store, "2026-11-21")
     run = (store / "published" / "current").resolve()
     for damage in ("recommendations/part-00000.parquet", "prepared/rating.npy"):
         (run / damage).write_bytes((run / damage).read_bytes()[:-9])
@@ -46,7 +39,7 @@ def test_the_same_night_mends_what_was_damaged(cli, store) -> None:
     assert rebuilt.json["outcome"] == "published"
     assert "is damaged" in rebuilt.err
     assert "is rebuilt" in rebuilt.err
-    assert tables(store) == whole
+    assert tables(store, "2026-11-21") == whole
     assert cli("runs", "verify", "--store", store, "--json").json["status"] == "whole"
     assert cli("run", "--store", store, *SMALL, *NIGHT, "--json").json["outcome"] == "unchanged"
     assert not list((store / "work").iterdir())

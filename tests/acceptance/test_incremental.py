@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -30,19 +29,11 @@ def nights(cli, tmp_path_factory) -> list[Path]:
     return files
 
 
-def tables(store: Path) -> dict[str, str]:
-    run = store / "published" / "current"
-    return {
-        str(part.relative_to(run)): hashlib.sha256(part.read_bytes()).hexdigest()
-        for part in run.glob("*/part-*.parquet")
-    }
-
-
 def timings(store: Path) -> dict[str, dict[str, object]]:
     return json.loads((store / "published" / "current" / "manifest.json").read_text())["timings"]
 
 
-def test_equal_bytes_in_all_tables(cli, nights, tmp_path) -> None:
+def test_equal_bytes_in_all_tables(cli, nights, tmp_path, tables) -> None:
     stores = {name: tmp_path / name for name in ("incremental", "full", "damaged")}
 
     def run(name: str, day: int, *more: str) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,36 +40,6 @@ STAGES: dict[str, Callable[[Path], bool]] = {
 }
 
 
-class Reader(threading.Thread):
-    """Follows the pointer all the time, as other teams do, and notes whatever is not whole."""
-
-    def __init__(self, store: Path) -> None:
-        super().__init__(daemon=True)
-        self.store, self.stopped, self.wrong, self.seen = store, threading.Event(), [], set()
-
-    def run(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                self._look()
-            except (OSError, ValueError, KeyError) as error:
-                self.wrong.append(repr(error))
-            time.sleep(0.005)
-
-    def _look(self) -> None:
-        # The link is resolved once, as the pointer is read once: what is opened after that is all of one run.
-        linked = (self.store / "published" / "current").resolve()
-        for folder in (self.store / json.loads(self._pointer())["path"], linked):
-            manifest = json.loads((folder / "manifest.json").read_text())
-            self.seen.add(manifest["run_id"])
-            sizes = {entry["path"]: (folder / entry["path"]).stat().st_size for entry in manifest["files"]}
-            self.wrong += [
-                path for path, entry in ((e["path"], e) for e in manifest["files"]) if sizes[path] != entry["bytes"]
-            ]
-
-    def _pointer(self) -> str:
-        return (self.store / "published" / "CURRENT.json").read_text()
-
-
 def start(store: Path, env: dict[str, str], *more: str) -> subprocess.Popen[bytes]:
     command = [str(RECSYS), "run", "--store", str(store), "--run-date", "2026-11-21", *NIGHT, *more]
     return subprocess.Popen(
@@ -91,20 +58,12 @@ def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> 
     return False
 
 
-def tables(store: Path) -> dict[str, str]:
-    run = store / "published" / "current"
-    return {
-        str(part.relative_to(run)): hashlib.sha256(part.read_bytes()).hexdigest()
-        for part in run.glob("*/part-*.parquet")
-    }
-
-
 @pytest.mark.timeout(600)
-def test_killed_in_each_stage(cli, server_env, tmp_path) -> None:
+def test_killed_in_each_stage(cli, server_env, tmp_path, tables, readers) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     whole = cli("run", "--store", unbroken, "--run-date", "2026-11-21", *NIGHT, "--json").json
     before = cli("run", "--store", broken, "--run-date", "2026-11-20", "--rater", "means", "--json").json
-    reader = Reader(broken)
+    reader = readers.Follower(broken)
     reader.start()
     killed = [
         stage
@@ -162,7 +121,7 @@ def test_a_second_run_is_told_who_holds_the_store(cli, server_env, tmp_path) -> 
     cli("run", "--store", tmp_path, "--rater", "means")  # the lock went with its holder
 
 
-def test_ctrl_c_leaves_the_published_tables(cli, server_env, tmp_path) -> None:
+def test_ctrl_c_leaves_the_published_tables(cli, server_env, tmp_path, tables) -> None:
     cli("run", "--store", tmp_path, "--run-date", "2026-11-20", "--rater", "means", *NIGHT)
     before = tables(tmp_path)
     command = [str(RECSYS), "run", "--store", str(tmp_path), "--run-date", "2026-11-21", *NIGHT]

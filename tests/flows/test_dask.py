@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -45,12 +43,6 @@ NIGHT = ("run", *SIZE, "--run-date", "2026-11-07", "--set", "compute.threads=1",
 AT_WORK = re.compile(r"\w+-\d{5}\.(?P<host>.+)-(?P<pid>\d+)\.partial")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def start(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CUT, *map(str, arguments)]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -62,15 +54,8 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     return told
 
 
-def tables(store: Path) -> dict[str, str]:
-    """SHA-256 of every published table's files, and of what was measured."""
-    run = (store / "published" / "current").resolve()
-    files = [*run.glob("*/part-*.parquet"), run / "evaluation.json"]
-    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
 @pytest.fixture(scope="module")
-def expected(server_env, tmp_path_factory) -> dict[str, str]:
+def expected(server_env, tmp_path_factory, tables) -> dict[str, str]:
     """By --engine local."""
     store = tmp_path_factory.mktemp("local")
     finish(start(server_env, *NIGHT, "--store", store))
@@ -82,8 +67,8 @@ def expected(server_env, tmp_path_factory) -> dict[str, str]:
 class Cluster:
     """A scheduler and two workers, each a process of its own."""
 
-    def __init__(self, env: dict[str, str], folder: Path) -> None:
-        self.env, self.folder, self.port = env, folder, free_port()
+    def __init__(self, env: dict[str, str], folder: Path, port: int) -> None:
+        self.env, self.folder, self.port = env, folder, port
         (folder / "slow.py").write_text(SLOW)
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -113,10 +98,10 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(server_env, tmp_path) -> Iterator[Cluster]:
+def cluster(server_env, tmp_path, free_port) -> Iterator[Cluster]:
     folder = tmp_path / "cluster"
     folder.mkdir()
-    cluster = Cluster(server_env, folder)
+    cluster = Cluster(server_env, folder, free_port())
     cluster.start()
     yield cluster
     cluster.stop()
@@ -137,7 +122,7 @@ def caught_at_work(store: Path, stage: str, run: subprocess.Popen[str], alive: C
     pytest.fail(f"no worker was seen in {stage}: {run.poll()}")
 
 
-def test_two_workers_of_its_own_make_the_same_bytes(server_env, tmp_path, expected) -> None:
+def test_two_workers_of_its_own_make_the_same_bytes(server_env, tmp_path, expected, tables) -> None:
     told = finish(
         start(server_env, *NIGHT, "--store", tmp_path, "--engine", "dask", "--set", "compute.workers=2")
     )  # fmt: skip
@@ -147,7 +132,7 @@ def test_two_workers_of_its_own_make_the_same_bytes(server_env, tmp_path, expect
     assert tables(tmp_path) == expected
 
 
-def test_a_killed_worker_costs_its_shard_only(server_env, tmp_path, cluster, expected) -> None:
+def test_a_killed_worker_costs_its_shard_only(server_env, tmp_path, cluster, expected, tables) -> None:
     store = tmp_path / "store"
     run = start(server_env, *NIGHT, "--store", store, "--engine", "dask", "--scheduler", cluster.address)
     workers = {process.pid for process in cluster.processes[1:]}
@@ -156,7 +141,9 @@ def test_a_killed_worker_costs_its_shard_only(server_env, tmp_path, cluster, exp
     assert tables(store) == expected
 
 
-def test_a_scheduler_that_goes_away_ends_the_run_which_then_goes_on(server_env, tmp_path, cluster, expected) -> None:
+def test_a_scheduler_that_goes_away_ends_the_run_which_then_goes_on(
+    server_env, tmp_path, cluster, expected, tables
+) -> None:
     store = tmp_path / "store"
     arguments = (*NIGHT, "--store", store, "--engine", "dask", "--scheduler", cluster.address)
     run = start(server_env, *arguments)
@@ -174,7 +161,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_which_then_goes_on(server_env, 
     assert tables(store) == expected
 
 
-def test_no_scheduler_is_one_message(server_env, tmp_path) -> None:
+def test_no_scheduler_is_one_message(server_env, tmp_path, free_port) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     told = finish(start(server_env, *NIGHT, "--store", tmp_path, "--engine", "dask", "--scheduler", address), code=5)
     assert f"The Dask scheduler {address} cannot be used" in told

@@ -11,12 +11,26 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 SMALL = ("--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000", "--rater", "means")
-STAGES = {"download", "prepare", "fit-ranker", "fit-rater", "evaluate", "gate", "refit-ranker", "refit-rater", "score"}
+STAGES = {
+    "download",
+    "prepare",
+    "fit-ranker",
+    "fit-rater",
+    "evaluate",
+    "judge",
+    "seal",
+    "publish",
+    "refit-ranker",
+    "refit-rater",
+    "score",
+    "report",
+}
 
 
 def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
@@ -34,13 +48,41 @@ def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
     assert {
         name.rsplit("-", 1)[0] if name.rsplit("-", 1)[-1] not in ("ranker", "rater") else name for name in names
     } >= STAGES
-    assert {artifact["key"] for artifact in artifacts} == {"night-summary", "night-metrics"}
+    keys = {artifact["key"] for artifact in artifacts}
+    assert keys >= {"night-summary", "night-metrics", "night-gate", "night-tables"}
     summary = next(artifact["data"] for artifact in artifacts if artifact["key"] == "night-summary")
     assert manifest["run_id"] in summary
-    assert "PROMOTED" in summary
+    assert "UNGATED" in summary
     metrics = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-metrics")
     assert {"ndcg@10", "rmse"} <= {row["metric"] for row in metrics}
+    gate = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-gate")
+    assert {row["finding"] for row in gate} == {"UNGATED", "PROMOTED"}
+    events = _eventually(lambda: _asset_events(prefect_server, tmp_path), lambda rows: len(rows) >= 5)
+    lists = next(event for event in events if event["resource"]["prefect.resource.id"].endswith("/recommendations"))
+    assert lists["payload"]["run_id"] == manifest["run_id"]
+    assert lists["payload"]["rows"] == sum(manifest["sources"].values())
+    assert lists["payload"]["schema_version"] == "1"
     assert any("prepare: 9,000 ratings" in line["message"] for line in logs)
+
+
+def _asset_events(server: str, store: Path) -> list[dict[str, Any]]:
+    wanted = {"filter": {"event": {"prefix": ["prefect.asset.materialization"]}}, "limit": 50}
+    with httpx.Client(base_url=server, timeout=30) as api:
+        events = api.post("/events/filter", json=wanted).json()["events"]
+    return [event for event in events if str(store) in event["resource"]["prefect.resource.id"]]
+
+
+def test_a_night_that_the_gate_refuses_is_failed_and_shows_why(cli, prefect_server, tmp_path) -> None:
+    floor = ("--set", "gate.min_ndcg=0.99")
+    cli("run", "--store", tmp_path, "--run-date", "2026-11-05", *SMALL, *floor, code=4)
+    with httpx.Client(base_url=prefect_server, timeout=30) as api:
+        found = api.post("/flow_runs/filter", json={"flow_runs": {"name": {"any_": ["night-2026-11-05"]}}}).json()
+        of_run = {"flow_runs": {"id": {"any_": [found[0]["id"]]}}}
+        artifacts = api.post("/artifacts/filter", json=of_run).json()
+    assert [run["state"]["name"] for run in found] == ["Failed"]
+    gate = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-gate")
+    assert (gate[0]["check"], gate[0]["finding"]) == ("min_ndcg", "REJECTED")
+    assert _asset_events(prefect_server, tmp_path) == []
 
 
 def test_a_refused_night_is_failed_on_the_server(cli, prefect_server, tmp_path) -> None:
@@ -62,7 +104,7 @@ def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) ->
     assert done.stdout == ""
     lines = done.stderr.splitlines()
     assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
-    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "publish: ")
+    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "report: ", "publish: ")
     assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
 
 

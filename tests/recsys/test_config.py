@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from recsys.config import OPTION_SECTION, EvaluateConfig, RunConfig, Section, load
+from recsys.config import OPTION_KEY, OPTION_SECTION, EvaluateConfig, RunConfig, Section, load
 from recsys.errors import UsageError
 
 SECTIONS = {name: field.annotation for name, field in RunConfig.model_fields.items()}
@@ -81,11 +81,11 @@ def test_flat_names_of_every_section():
     given = {
         "dataset": "ml-1m", "ratings": "r.csv", "items": "i.csv", "columns": {"user": "u"}, "mirror": "/m",
         "top_items": 5, "min_user_ratings": 2, "split": "time", "test_fraction": 0.1, "test_ratings": "t.csv",
-        "ranker": "popular", "rater": "means", "top_n": 3,
+        "ranker": "popular", "rater": "means", "top_n": 3, "rules": "r.toml",
     }  # fmt: skip
     assert set(given) == set(OPTION_SECTION)
     for name, value in given.items():
-        assert getattr(getattr(load(options={name: value}), OPTION_SECTION[name]), name) == value
+        assert getattr(getattr(load(options={name: value}), OPTION_SECTION[name]), OPTION_KEY.get(name, name)) == value
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_own_ratings_are_no_dataset_in_any_copy_of_the_configuration():
 
 def test_every_flat_name_is_a_key_of_its_section():
     for name, section in OPTION_SECTION.items():
-        assert name in SECTIONS[section].model_fields
+        assert OPTION_KEY.get(name, name) in SECTIONS[section].model_fields
 
 
 def test_a_file_as_in_the_readme(toml):
@@ -288,3 +288,11 @@ def test_bounds_of_top_n(value, other):
     else:
         with pytest.raises(UsageError, match=r"score\.top_n"):
             load(options={"top_n": value})
+
+
+@pytest.mark.parametrize("place", ["store", "ratings", "items", "mirror", "test_ratings"])
+def test_an_address_with_a_key_goes_no_further(place: str) -> None:
+    values = {place: "s3://ID:SECRET@bucket/a"} | ({"ratings": "r.csv"} if place == "items" else {})
+    with pytest.raises(UsageError, match="credentials or settings in the address") as error:
+        load(None, values)
+    assert "SECRET" not in str(error.value)

@@ -14,6 +14,7 @@ from recsys.config import load
 from recsys.errors import UsageError
 from recsys.identity import code_version
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
+from recsys.rules.source import RulesSource
 from recsys.run import MOST_ITEMS, Run, read_manifest
 from recsys.store import MANIFEST
 
@@ -89,6 +90,17 @@ def test_the_date_and_the_data_are_part_of_it():
         run_of(snapshot=holdout, holdout=SNAPSHOT),
     ]  # fmt: skip
     assert len({run.run_id for run in ids}) == len(ids)
+
+
+def test_rules_are_part_of_it_by_their_content_alone():
+    def ruled(file, fingerprint):
+        return replace(run_of(rules=file), rules=RulesSource(file, fingerprint))
+
+    one = ruled("/a/rules.toml", "1" * 64)
+    assert one.run_id == ruled("/b/other.toml", "1" * 64).run_id
+    assert len({one.run_id, ruled("/a/rules.toml", "2" * 64).run_id, run_of().run_id}) == 3
+    assert one.effective_config["rules"] == {"sha256": "1" * 64}
+    assert "rules" not in run_of().effective_config
 
 
 def test_the_code_is_part_of_it(monkeypatch):

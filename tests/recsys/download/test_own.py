@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import fs
 
 from recsys.config import DemoConfig, DownloadConfig, InputConfig
 from recsys.download.catalogue import MOVIES_DAT, U_DATA, U_ITEM
-from recsys.download.objects import copy_object
+from recsys.download.objects import copy_object, list_objects, one_file
 from recsys.download.snapshot import take_snapshot
 from recsys.errors import InputRefused, SourceUnavailable, UsageError
+from recsys.objects.folder import ObjectFolder
 from recsys.ratings import ItemsFormat, RatingsFormat, Snapshot
 
 CSV = b"userId,movieId,rating,timestamp\n1,10,4.0,964982703\n2,20,3.5,964981247\n"
@@ -282,65 +282,72 @@ def test_a_page_instead_of_a_table_is_no_good_copy(web: Any, tmp_path: Path, qui
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands in for the object store at s3://."""
-    root = tmp_path / "objects"
-    (root / "bucket" / "night").mkdir(parents=True)
-
-    def from_uri(uri: str) -> tuple[fs.FileSystem, str]:
-        if not uri.startswith("s3://"):
-            raise pa.ArrowInvalid(f"Unrecognized filesystem type in URI: {uri}")
-        return fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()), uri.removeprefix("s3://")
-
-    monkeypatch.setattr(
-        "recsys.download.objects.fs.FileSystem", type("Stand", (), {"from_uri": staticmethod(from_uri)})
-    )
-    return root / "bucket"
+def bucket(s3: Any) -> ObjectFolder:
+    """A folder in a real object store."""
+    return ObjectFolder.at(s3.uri)
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/night", "s3://bucket/night/", "s3://bucket/night/*.csv"])
+@pytest.mark.parametrize("below", ["night", "night/", "night/*.csv", "night/[ab].csv", "night/?.csv"])
 def test_a_folder_of_an_object_store_is_copied(
-    address: str, bucket: Path, tmp_path: Path, quick: DownloadConfig
+    below: str, bucket: ObjectFolder, tmp_path: Path, quick: DownloadConfig
 ) -> None:
+    address, local = f"{bucket.address}/{below}", tmp_path / "local"
+    local.mkdir()
     for name in ("b.csv", "a.csv"):
-        (bucket / "night" / name).write_bytes(CSV + name.encode()[:1] + b",1,1,1\n")
-    (bucket / "night" / "_SUCCESS").touch()
+        (local / name).write_bytes(CSV + name.encode()[:1] + b",1,1,1\n")
+        bucket.put(f"night/{name}", (local / name).read_bytes())
+    for other in ("night/_SUCCESS", "night/deeper/c.csv", "nightly/d.csv"):
+        bucket.put(other, b"")
     snapshot = take(tmp_path / "raw", quick, address)
     assert names(snapshot) == ["a.csv", "b.csv"]
     assert all(Path(path).is_relative_to(tmp_path / "raw" / "ratings") for path in snapshot.ratings)
     assert take(tmp_path / "raw", quick, address) == snapshot
-    local = take(tmp_path / "raw", quick, bucket / "night" / "*.csv")
-    assert local.fingerprint == snapshot.fingerprint
+    assert take(tmp_path / "raw", quick, local / "*.csv").fingerprint == snapshot.fingerprint
 
 
-def test_one_object_and_its_last_good_copy(bucket: Path, tmp_path: Path, quick: DownloadConfig) -> None:
-    (bucket / "r.csv").write_bytes(CSV)
-    first = take(tmp_path / "raw", quick, "s3://bucket/r.csv")
-    assert first.origin == "s3://bucket/r.csv"
-    (bucket / "r.csv").unlink()
-    stale = take(tmp_path / "raw", quick, "s3://bucket/r.csv")
+def test_one_object_and_its_last_good_copy(bucket: ObjectFolder, tmp_path: Path, quick: DownloadConfig) -> None:
+    bucket.put("r.csv", CSV)
+    first = take(tmp_path / "raw", quick, f"{bucket.address}/r.csv")
+    assert first.origin == f"{bucket.address}/r.csv"
+    bucket.remove(["r.csv"])
+    stale = take(tmp_path / "raw", quick, f"{bucket.address}/r.csv")
     assert (stale.stale, stale.ratings) == (True, first.ratings)
-    with pytest.raises(SourceUnavailable, match=r"Nothing is at s3://bucket/other\.csv"):
-        take(tmp_path / "raw", quick, "s3://bucket/other.csv")
+    with pytest.raises(SourceUnavailable, match=r"Nothing is at s3://.*/other\.csv"):
+        take(tmp_path / "raw", quick, f"{bucket.address}/other.csv")
 
 
-def test_an_object_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnavailable):
-        copy_object(fs.LocalFileSystem(), str(tmp_path / "gone"), tmp_path / "copy")
-    assert list(tmp_path.iterdir()) == []
+def test_an_object_that_goes_away_leaves_nothing(bucket: ObjectFolder, tmp_path: Path) -> None:
+    bucket.put("r.csv", CSV)
+    _, (found,) = list_objects(f"{bucket.address}/r.csv")
+    bucket.remove(["r.csv"])
+    with pytest.raises(SourceUnavailable, match="was replaced"):
+        copy_object(bucket, found, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
-def test_a_mirror_in_an_object_store(bucket: Path, tmp_path: Path, quick: DownloadConfig, ml_1m_zip: Any) -> None:
-    (bucket / "ml-1m.zip").write_bytes(ml_1m_zip())
-    mirrored = quick.model_copy(update={"mirror": "s3://bucket"})
+def test_an_object_read_once(bucket: ObjectFolder, tmp_path: Path) -> None:
+    bucket.put("r.csv", CSV)
+    with one_file(f"{bucket.address}/r.csv") as copy:
+        assert (copy.name, copy.read_bytes()) == ("r.csv", CSV)
+    assert not copy.exists()
+    with one_file(str(tmp_path / "mine.csv")) as mine:
+        assert mine == tmp_path / "mine.csv"
+
+
+def test_a_mirror_in_an_object_store(
+    bucket: ObjectFolder, tmp_path: Path, quick: DownloadConfig, ml_1m_zip: Any
+) -> None:
+    bucket.put("ml-1m.zip", ml_1m_zip())
+    mirrored = quick.model_copy(update={"mirror": str(bucket.address)})
     snapshot = take_snapshot(InputConfig(dataset="ml-1m"), mirrored, DemoConfig(), tmp_path / "raw")
-    assert (snapshot.origin, snapshot.trust) == ("s3://bucket/ml-1m.zip", "contents")
+    assert (snapshot.origin, snapshot.trust) == (f"{bucket.address}/ml-1m.zip", "contents")
     assert not (tmp_path / "raw" / "ml-1m" / "ml-1m.zip").exists()
 
 
-def test_an_address_of_no_known_kind(tmp_path: Path, quick: DownloadConfig) -> None:
-    with pytest.raises(UsageError, match="no address this project can read"):
-        take(tmp_path, quick, "gopher://host/r.csv")
+@pytest.mark.parametrize("address", ["gopher://host/r.csv", "s3://ID:KEY@bucket/r.csv"])
+def test_an_address_of_no_known_kind(address: str, tmp_path: Path, quick: DownloadConfig) -> None:
+    with pytest.raises(UsageError, match="no address of an object store"):
+        take(tmp_path, quick, address)
 
 
 def test_real_given_splits_are_read_as_they_are(real_archives: Path, tmp_path: Path, quick: DownloadConfig) -> None:

@@ -1,6 +1,7 @@
 """What every model must do. `test_model_contract` runs it over the registry, so a new model joins by its name."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,11 @@ def naive_top_n(scores, seen, n):
         for place, column in enumerate(order[:n]):
             columns[user, place], best[user, place] = column, row[column]
     return columns, best
+
+
+def seen_or_not(seen, denied):
+    """CSR of what is seen, and of the denied columns for everybody."""
+    return csr_matrix(((seen.toarray() > 0) | denied).astype(np.int8))
 
 
 def saved(model, folder):
@@ -225,6 +231,15 @@ class RankerContract(ModelContract):
             assert len(own) == TOP_ITEMS - len(seen)
             assert len(set(own)) == len(own)
             assert not set(own) & set(seen)
+
+    @pytest.mark.parametrize("n", [1, 7, TOP_ITEMS])
+    @pytest.mark.parametrize("allowed", [[], [0], [3, 4, 11, 19], range(1, TOP_ITEMS), range(TOP_ITEMS)])
+    def test_only_allowed_columns_are_listed(self, model, histories, n, allowed):
+        open_columns = np.isin(np.arange(TOP_ITEMS), list(allowed))
+        columns, scores = naive_top_n(model.score(histories), seen_or_not(histories.seen, ~open_columns), n)
+        top = model.top_n(replace(histories, allowed=open_columns), n, COMPUTE)
+        assert_array_equal(top.columns, columns)
+        assert top.scores[columns >= 0].tobytes() == scores[columns >= 0].tobytes()
 
     def test_short_lists_end_with_nothing(self, model, histories):
         columns = model.top_n(histories, TOP_ITEMS, COMPUTE).columns

@@ -14,6 +14,8 @@ from recsys.publish.mend import mend
 from recsys.publish.stage import publish
 from recsys.ratings import ItemsFormat, Ratings, RatingsFormat, Scale, Snapshot
 from recsys.read.stream import Stream
+from recsys.rules.source import take_rules
+from recsys.rules.stage import settle
 from recsys.run import Run
 from recsys.score.stage import score, score_shard
 from recsys.store import sealed_stage
@@ -76,15 +78,18 @@ def make_run(
     dense=None,
     id_type="integer",
     refused=((1, 2),),
+    rules=None,
     first_ids=(100, 10),
     token=0,
+    uri="",
 ):
-    """A run whose ratings are prepared."""
+    """A run whose ratings are prepared; `rules` is a rules file."""
     snapshot = Snapshot(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    run = Run(store, night, config or config_of(), snapshot, token=token)
+    source = take_rules(rules and str(rules), snapshot)
+    run = Run(store, night, config or config_of(), snapshot, None, token, source, uri)
     ratings = ratings_of(
         example_ratings() if dense is None else dense, refused=refused, id_type=id_type, first_ids=first_ids
     )
@@ -102,6 +107,7 @@ def make_run(
 
 def score_run(run):
     """All stages up to the verdict."""
+    settle(run)
     fit(run, "ranker")
     fit(run, "rater")
     evaluate_run(run)

@@ -13,7 +13,7 @@ from recsys.errors import UsageError
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import publish
 from recsys.run import read_manifest
-from recsys.store import Store
+from recsys.store import Store, layout
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ class TestManifest:
         assert not run.work.exists()
         assert not list(run.folder.rglob("*.partial"))
         assert {path.name for path in run.folder.iterdir()} == {
-            "manifest.json", "evaluation.json", "drift.json", "gate.json", "prepared", "model", "recommendations", "similar_items", "popular_items",
-            "quarantine",
+            "manifest.json", "evaluation.json", "breakdown.json", "drift.json", "gate.json", "prepared", "model",
+            "recommendations", "similar_items", "popular_items", "quarantine",
         }  # fmt: skip
 
     def test_what_a_killed_writer_left_is_not_published(self, tmp_path):
@@ -122,13 +122,13 @@ class TestPointer:
                 publish(run)
         assert run.complete
         assert Store(tmp_path).current() is None
-        assert publish(run).outcome == "pointed"
+        assert publish(run).outcome == "published"
         assert Store(tmp_path).current().run_id == run.run_id
 
     def test_a_crash_before_the_manifest_publishes_nothing(self, tmp_path, monkeypatch):
         run = score_run(make_run(tmp_path))
         with monkeypatch.context() as patch:
-            patch.setattr(publish_stage, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+            patch.setattr(layout, "write_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
             with pytest.raises(KeyboardInterrupt):
                 publish(run)
         assert not run.complete

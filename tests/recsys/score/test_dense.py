@@ -26,8 +26,10 @@ def test_the_best_of_each_row(n_users, n_columns, n, seed):
     scores = rng.integers(-2, 3, (n_users, n_columns)).astype(float)  # many ties
     scores[rng.random(scores.shape) < 0.1] = -np.inf
     seen = rng.random(scores.shape) < 0.3
-    columns, best = dense_top_n(lambda rows: scores[rows].copy(), csr_matrix(seen.astype(np.int8)), n, 2)
-    wanted = naive(scores, seen, n)
+    allowed = rng.random(n_columns) < 0.7 if seed % 2 else None
+    matrix = csr_matrix(seen.astype(np.int8))
+    columns, best = dense_top_n(lambda rows: scores[rows].copy(), matrix, n, 2, allowed=allowed)
+    wanted = naive(scores, seen if allowed is None else seen | ~allowed, n)
     assert_array_equal(columns, wanted[0])
     assert_array_equal(best, wanted[1])
 

@@ -87,8 +87,12 @@ def in_order(values, weights):
 @given(
     st.integers(0, 10_000), st.sampled_from([1, 15, 16, 17, 64, 129, 200]), st.sampled_from([1, 4, 30, 250]),
     st.sampled_from([1, 7, 1_024]), st.sampled_from([1, 3]), st.booleans(), st.booleans(),
+    st.sampled_from([None, 0.0, 0.3, 0.95, 1.0]),
 )  # fmt: skip
-def test_linear_top_n_is_the_full_sort_for_any_block_strip_and_threads(seed, n_columns, n, block, threads, wide, ties):
+def test_linear_top_n_is_the_full_sort_for_any_block_strip_and_threads(
+    seed, n_columns, n, block, threads, wide, ties, share
+):
+    allowed = None if share is None else np.random.default_rng(seed + 1).random(n_columns) < share
     values, seen, _ = random_rows(seed, 20, n_columns)
     weights = np.random.default_rng(seed).normal(size=(n_columns, n_columns)).astype(np.float32)
     if ties:  # whole numbers: most scores are another column's too, and a row without entries has only ties
@@ -96,9 +100,10 @@ def test_linear_top_n_is_the_full_sort_for_any_block_strip_and_threads(seed, n_c
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear, "BLOCK", block)
         patch.setattr(linear, "WIDE_ROWS", n_columns if wide else 0)
-        columns, best = linear_top_n(values, seen, weights, n, threads)
+        columns, best = linear_top_n(values, seen, weights, n, threads, allowed=allowed)
     scores = in_order(values, weights)
     scores[seen.toarray() > 0] = -np.inf
+    scores[:, ~allowed if allowed is not None else []] = -np.inf
     for user, row in enumerate(scores):
         order = np.argsort(-row, kind="stable")[: np.isfinite(row).sum()][:n]
         assert_array_equal(columns[user], [*order, *[-1] * (n - len(order))])

@@ -251,7 +251,7 @@ def test_a_pointer_that_says_nothing_is_refused(store, text):
         store.current()
     assert "`recsys run` mends it" in error.value.todo
     assert error.value.night is None
-    assert not store.names("a")
+    assert store.named() is None
 
 
 def test_a_pointer_to_a_run_that_is_gone_is_refused(store):
@@ -260,8 +260,7 @@ def test_a_pointer_to_a_run_that_is_gone_is_refused(store):
     with pytest.raises(BrokenPointer, match="leads to a run that is not there") as error:
         store.current()
     assert error.value.night == DAY
-    assert store.names("ab12")
-    assert not store.names("ab1")
+    assert store.named() == "ab12"
 
 
 def test_a_pointer_that_is_right_is_not_written_again(store):

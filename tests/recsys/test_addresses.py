@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.download.addresses import file_name, joined, local_path, redacted
+from recsys.addresses import file_name, joined, local_path, redacted
 from recsys.download.names import data_files
 
 

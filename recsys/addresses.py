@@ -35,7 +35,11 @@ def redacted(address: str) -> str:
     """
     if "://" not in address:
         return address
-    parts = urlsplit(address)
+    scheme, _, rest = address.partition("://")
+    name, colon, after = rest.partition(":")
+    if colon and "/" not in name and "@" in after and not after.partition("/")[0].isdecimal():
+        rest = after.rpartition("@")[2]  # a user name and a password, which may hold a slash: no host and its port
+    parts = urlsplit(f"{scheme}://{rest}")
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

@@ -1,0 +1,61 @@
+"""Debian's Chromium without a network, as a person's browser that opens a file: for benchmarks and for tests."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--disable-quic", "--disable-dev-shm-usage", "--lang=en",
+    "--window-size=1440,1000",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9",  # no name leads anywhere, nobody listens
+)  # fmt: skip
+WAIT_S = 60  # of a busy machine
+
+
+def why_none() -> str:
+    """What is missing for a browser, in a sentence; empty where there is one."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"no {' and no '.join(missing)}: `apt-get install chromium chromium-driver`" if missing else ""
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Any]:
+    """A browser with an empty profile, its log and its requests kept.
+
+    Args:
+        profile: a folder of its own.
+    """
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    browser.set_page_load_timeout(WAIT_S)
+    browser.set_script_timeout(WAIT_S)
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+def until(browser: Any, condition: str, *arguments: Any) -> Any:
+    """Wait until a script answers with something true, and return it.
+
+    Raises:
+        TimeoutError: it did not in `WAIT_S`.
+    """
+    deadline = time.monotonic() + WAIT_S
+    while not (answer := browser.execute_script(condition, *arguments)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(condition)
+        time.sleep(0.02)
+    return answer

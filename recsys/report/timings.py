@@ -1,0 +1,48 @@
+"""What the stages took."""
+
+from __future__ import annotations
+
+from recsys.report.blocks import Chart, Group, Section, Table, Words
+from recsys.report.charts import Axes, Series, flat_bars
+from recsys.report.source import Source
+from recsys.report.text import whole
+
+ORDER = (
+    "download", "prepare", "train_ranker", "train_rater", "evaluate", "refit_ranker", "refit_rater",
+    "write_popular_items", "write_quarantine", "write_similar_items", "write_item_embeddings", "write_user_embeddings",
+    "write_recommendations", "score", "judge",
+)  # fmt: skip
+
+
+def section(source: Source) -> Section:
+    """Seconds and memory by stage; the stages after this page was made are in the manifest."""
+    place = {stage: number for number, stage in enumerate(ORDER)}
+    found = source.timings
+    stages = sorted(found, key=lambda stage: (place.get(stage, len(place)), stage))
+    if not stages:
+        return Section("timings", "Time and memory", [Words("No stage left a record of what it took.")])
+    seconds = [float(found[stage]["seconds"]) for stage in stages]
+    peaks = [int(found[stage]["peak_memory_mib"]) for stage in stages]
+    rows = [[stage, f"{took:,.1f}", whole(peak)] for stage, took, peak in zip(stages, seconds, peaks, strict=True)]
+    budget = whole(source.run.config.compute.memory_mib)
+    total = (
+        f"{sum(seconds):,.1f} s in all so far, {whole(max(peaks))} MiB at most; the budget for a stage's arrays is "
+        f"{budget} MiB."
+    )
+    return Section(
+        "timings", "Time and memory",
+        [Words(total), Group("By stage", [_seconds(stages, seconds), _memory(stages, peaks)]),
+         Table("Seconds, and peak memory of the process so far, by stage", ["Stage", "Seconds", "Peak MiB"], rows)],
+    )  # fmt: skip
+
+
+def _seconds(stages: list[str], seconds: list[float]) -> Chart:
+    longest = stages[seconds.index(max(seconds))]
+    label = f"Seconds by stage; the longest is {longest} with {max(seconds):,.1f}."
+    return flat_bars("timings-seconds", "Seconds", label, stages, Series("seconds", seconds), Axes("Seconds", "Stage"))
+
+
+def _memory(stages: list[str], peaks: list[int]) -> Chart:
+    label = f"Peak memory of the process by the end of each stage; at most {whole(max(peaks))} MiB."
+    series = Series("MiB", [float(peak) for peak in peaks], colour="--purple")
+    return flat_bars("timings-memory", "Peak memory so far", label, stages, series, Axes("MiB", "Stage"))
