@@ -144,7 +144,7 @@ class Obeyed:
     @cached_property
     def _counted(self) -> dict[int, tuple[csr_matrix, int]]:
         """By cap (n_items, n_values) 1 where an item has a value, and how often a list may have it."""
-        counted = {}
+        counted: dict[int, tuple[csr_matrix, int]] = {}
         for at, rule in enumerate(self.rules.rule):
             if isinstance(rule, Cap):
                 fits = self._judged(rule.where, self._items, len(self._items["item_id"]), rule)

@@ -78,8 +78,9 @@ def _example(table: Any, reason: str) -> str:
 def _long_tail(source: Source) -> Words:
     counts = source.item_counts[source.by_popularity]
     most, half = max(1, len(counts) // 10), int(np.searchsorted(np.cumsum(counts), counts.sum() / 2) + 1)
+    held = float(np.sum(counts[:most])) / float(np.sum(counts))
     return Words(
-        f"The most rated tenth of the items ({whole(most)}) holds {share(counts[:most].sum() / counts.sum())} of the "
+        f"The most rated tenth of the items ({whole(most)}) holds {share(held)} of the "
         f"ratings; half of the ratings are on {whole(half)} items. "
         f"{source.titles[source.by_popularity[0]]} has the most, {whole(int(counts[0]))}."
     )
@@ -138,7 +139,7 @@ def _steps(source: Source) -> tuple[list[float], list[int]]:
 
 def _time_chart(source: Source) -> Chart | None:
     """Bars of the first unit under which there are few enough."""
-    ends = [(int(chunk.min()), int(chunk.max())) for chunk in _times(source) if len(chunk)]
+    ends = [(int(np.min(chunk)), int(np.max(chunk))) for chunk in _times(source) if len(chunk)]
     if not ends:
         return None
     lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
@@ -150,7 +151,7 @@ def _time_chart(source: Source) -> Chart | None:
     days = (first + np.arange(len(numbers))).astype("datetime64[D]").astype(str).tolist()
     untimed = source.prepared.counts.ratings - int(numbers.sum())
     title = f"Ratings by {unit[2]}" + (f" ({whole(untimed)} have no time)" if untimed else "")
-    most = f"most, {whole(int(numbers.max()))}, in that of {days[int(numbers.argmax())]}"
+    most = f"most, {whole(int(np.max(numbers)))}, in that of {days[int(np.argmax(numbers))]}"
     axes = Axes(unit[2].capitalize(), "Ratings", dates=True, zero=True)
     series = Series("ratings", numbers.tolist())
     return bars("data-time", title, f"{title}, from {days[0]} to {days[-1]}; {most}.", days, [series], axes)

@@ -150,7 +150,7 @@ class Rules:
         rule = self.rules.rule[at]
         assert isinstance(rule, Cap)
         values = values_of(self._column(rule.column), self.touched[at], unknown=True)
-        return Caps(*values, np.full(int(values.codes.max(initial=-1)) + 1, rule.at_most, np.int32))
+        return Caps(*values, np.full(int(np.max(values.codes, initial=-1)) + 1, rule.at_most, np.int32))
 
     def _likeness(self, mmr: Mmr | None) -> Likeness:
         column = pa.nulls(self.touched.shape[1], pa.string()) if mmr is None else self._column(mmr.by)
