@@ -81,6 +81,7 @@ def nightly(
         evaluate: what is measured
         gate: what a run must reach to be published
         score: the lists
+        rules: policy over the lists
         monitor: what is left for other systems to watch
         compute: how much of the machine a run may take
 

@@ -43,7 +43,9 @@ PLACES = (
     ("input", "items"),
     ("prepare", "test_ratings"),
     ("download", "mirror"),
+    ("rules", "file"),
     ("monitor", "textfile"),
+    ("compute", "workspace"),
 )
 
 

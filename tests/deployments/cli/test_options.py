@@ -7,15 +7,31 @@ import inspect
 import pytest
 
 from deployments.cli.compare import compare
+from deployments.cli.deploy import deploy
 from deployments.cli.options import OPTIONS, load_config
 from deployments.cli.run import run
 from deployments.cli.tune import tune
 
 # What the commands ask for that is no part of a configuration.
-OWN = {"config", "assignments", "json_output", "models", "model", "trials", "timeout", "role", "out"}
+OWN = {
+    "config",
+    "assignments",
+    "json_output",
+    "models",
+    "model",
+    "trials",
+    "timeout",
+    "role",
+    "out",
+    "pool",
+    "pool_type",
+    "job_variables",
+    "cron",
+    "timezone",
+}
 
 
-@pytest.mark.parametrize("command", [run, compare, tune])
+@pytest.mark.parametrize("command", [run, compare, tune, deploy])
 def test_no_option_of_a_command_is_lost(command):
     assert set(inspect.signature(command).parameters) <= OPTIONS | OWN
 
