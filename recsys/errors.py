@@ -55,9 +55,14 @@ class InputRefused(RecsysError):
 
 
 class GateRefused(RecsysError):
-    """The quality gate refused the run; nothing was published."""
+    """The quality gate refused the run; nothing was published.
+
+    Attributes:
+        folder: of the run, which was made to its end; None where that is not known.
+    """
 
     exit_code = 4
+    folder: Path | None = None
 
 
 class SourceUnavailable(RecsysError):

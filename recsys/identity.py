@@ -61,6 +61,7 @@ def code_version() -> str:
     """The version, and a hash of the library's source, so that changed code is another run."""
     digest = hashlib.sha256()
     root = Path(recsys.__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    sources = [path for path in root.rglob("*") if path.suffix in (".py", ".html", ".css", ".js")]  # the report's too
+    for path in sorted(sources):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{recsys.__version__}+{digest.hexdigest()[:12]}"

@@ -1,14 +1,21 @@
-"""A run in a few lines of Markdown and a table of its metrics, for the Prefect page and for the terminal."""
+"""A run in a few lines of Markdown and in rows of tables, for the Prefect page and for the terminal."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from recsys.gate.verdict import Verdict
+from recsys.report.text import in_code, in_markdown
+from recsys.run import read_manifest
+from recsys.store import MANIFEST, TABLES, Store
 
 if TYPE_CHECKING:
     from recsys.tune.tuning import Tuned
-
-from recsys.store import TABLES
 
 SHOWN = (
     "ndcg@10",
@@ -34,18 +41,16 @@ def markdown(manifest: Mapping[str, Any], address: str | None = None) -> str:
     lines = [
         f"# Night of {manifest['run_date']}: {gate['verdict']}",
         "",
-        *(f"- {reason}" for reason in gate["reasons"]),
+        *(f"- {in_markdown(reason)}" for reason in gate["reasons"]),
         "",
-        f"**Input** {source['dataset']} from `{source['origin']}` ({source['trust']})"
-        + (f", **stale**: {source['stale_reason']}" if source["stale_input"] else ""),
+        f"**Input** {in_markdown(source['dataset'])} from {in_code(source['origin'])} ({in_markdown(source['trust'])})"
+        + (f", **stale**: {in_markdown(source['stale_reason'])}" if source["stale_input"] else ""),
         "",
-        f"{source['ratings']:,} ratings, {source['users']:,} users, {source['items']:,} items; "
-        f"{source['refused']:,} rows refused, {source['repeated']:,} repeated.",
+        f"{_ratings(source)}.",
         "",
-        f"**Lists** {sum(manifest['sources'].values()):,} rows: "
-        + ", ".join(f"{count:,} {name}" for name, count in manifest["sources"].items()),
+        f"**Lists** {rows_by_source(manifest)}",
         "",
-        f"Run `{manifest['run_id']}`" + (f" in `{address}`" if address else ""),
+        f"Run `{manifest['run_id']}`" + (f" in {in_code(address)}" if address else ""),
         *_promoted(gate),
     ]
     return "\n".join(lines)
@@ -53,7 +58,35 @@ def markdown(manifest: Mapping[str, Any], address: str | None = None) -> str:
 
 def _promoted(gate: Mapping[str, Any]) -> list[str]:
     by = gate.get("promoted_by")
-    return ["", f"**Promoted by {by['by']}** at {by['at']}: {by['reason']}"] if by else []
+    return ["", f"**Promoted by {in_markdown(by['by'])}** at {by['at']}: {in_markdown(by['reason'])}"] if by else []
+
+
+def rows_by_source(manifest: Mapping[str, Any]) -> str:
+    """How many rows the lists have, and from where."""
+    sources: Mapping[str, int] = manifest["sources"]
+    each = ", ".join(f"{count:,} {name}" for name, count in sources.items())
+    return f"{sum(sources.values()):,} rows: {each}"
+
+
+def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a run was made from and came to, by name, in plain words."""
+    source, gate = manifest["input"], manifest["gate"]
+    verdict, by = Verdict.read(gate), gate.get("promoted_by")
+    stale = f"; stale: {source['stale_reason']}" if source["stale_input"] else ""
+    return {
+        "verdict": f"{verdict.verdict}: {'; '.join(verdict.against)}",
+        **({"promoted by": f"{by['by']} at {by['at']}: {by['reason']}"} if by else {}),
+        "input": f"{source['dataset']} from {source['origin']} ({source['trust']}){stale}",
+        "ratings": _ratings(source),
+        "lists": rows_by_source(manifest),
+    }
+
+
+def _ratings(source: Mapping[str, Any]) -> str:
+    return (
+        f"{source['ratings']:,} ratings, {source['users']:,} users, {source['items']:,} items; "
+        f"{source['refused']:,} rows refused, {source['repeated']:,} repeated"
+    )
 
 
 def gate_rows(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -77,20 +110,60 @@ def table_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def metric_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """metric, value with its interval, and the baseline's value; of a manifest or an evaluation."""
-    baselines: dict[str, Any] = {}
-    for values in record["baselines"].values():
-        baselines |= values
+def metric_rows(record: Mapping[str, Any], before: Before | None) -> list[dict[str, str]]:
+    """metric, value and baseline with their intervals; of a manifest.
+
+    Args:
+        before: the run it was compared with; two columns more then.
+    """
+    beside: dict[str, Mapping[str, Any]] = {"baseline": baselines(record)}
+    if before is not None:
+        beside |= {"last night": before.metrics, "change": before.differences}
     return [
-        {
-            "metric": name,
-            "value": _with_interval(record["metrics"][name]),
-            "baseline": _with_interval(baselines[name]) if name in baselines else "",
-        }
+        {"metric": name, "value": _with_interval(record["metrics"][name])}
+        | {column: _with_interval(values.get(name)) for column, values in beside.items()}
         for name in SHOWN
         if name in record["metrics"]
     ]
+
+
+@dataclass(frozen=True)
+class Before:
+    """The run that was published when another was made, which was compared with it.
+
+    Attributes:
+        run_id, run_date: its own.
+        users: on whom both were measured, the same hold-out for both.
+        metrics: by id, of its own night; empty where it is gone.
+        differences: by id, on those users: the later run's less this one's.
+    """
+
+    run_id: str
+    run_date: str
+    users: int
+    metrics: Mapping[str, Any]
+    differences: Mapping[str, Any]
+
+    @property
+    def told(self) -> str:
+        """What the figures of last night and the change are."""
+        return f"last night: run {self.run_id} of {self.run_date}; change: on the same hold-out of {self.users:,} users"
+
+
+def before(store: Store, folder: Path) -> Before | None:
+    """Whom a run that was made to its end was compared with; None where it was compared with nobody."""
+    champion = json.loads(store.here(folder, "evaluation.json").read_text())["champion"]
+    if "differences" not in champion:
+        return None
+    run_id, run_date = champion["run_id"], champion["run_date"]
+    theirs = store.run_folder(date.fromisoformat(run_date), run_id)
+    metrics = read_manifest(theirs)["metrics"] if (theirs / MANIFEST).exists() else {}
+    return Before(run_id, run_date, champion["users"], metrics, champion["differences"])
+
+
+def baselines(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each metric of the baseline that has it."""
+    return {name: value for values in record["baselines"].values() for name, value in values.items()}
 
 
 def trial_rows(tuned: Tuned) -> list[dict[str, Any]]:
@@ -100,6 +173,8 @@ def trial_rows(tuned: Tuned) -> list[dict[str, Any]]:
     return [{"trial": trial.number, tuned.metric: trial.figure, **trial.chosen} for trial in measured]
 
 
-def _with_interval(value: Mapping[str, float]) -> str:
+def _with_interval(value: Mapping[str, float] | None) -> str:
+    if value is None:
+        return ""
     bounds = f" [{value['low']:.4f}, {value['high']:.4f}]" if "low" in value else ""
     return f"{value['value']:.4f}{bounds}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -14,9 +15,10 @@ from prefect.tasks import MaterializingTask
 
 from recsys.publish.stage import Published
 from recsys.report.stage import PAGE
+from recsys.report.text import in_code, in_markdown
 from recsys.run import Run, read_manifest
 from recsys.store import MANIFEST, REFUSED
-from recsys.summary import gate_rows, markdown, metric_rows, table_rows
+from recsys.summary import before, gate_rows, markdown, metric_rows, table_rows
 
 NO_KEY = re.compile(r"[^A-Za-z0-9:/._=-]")  # Prefect takes less than these in the key of an asset, a blank for one
 
@@ -28,19 +30,21 @@ def show_night(run: Run) -> None:
     verdict = manifest["gate"]["verdict"]
     address = run.home.shown(run.folder)
     create_markdown_artifact(markdown(manifest, address), key="night-summary", description=f"Run {run.run_id}")
-    create_table_artifact(metric_rows(manifest), key="night-metrics", description="On the hold-out, beside baselines")
-    create_table_artifact(gate_rows(manifest), key="night-gate", description=f"{verdict}: what each check has found")
-    create_link_artifact(
-        _link(f"{address}/recommendations"),
-        "recommendations",
-        key="night-tables",
-        description="The folder of the lists",
+    last = before(run.home, run.folder)
+    metrics = metric_rows(manifest, last)
+    create_table_artifact(
+        metrics, key="night-metrics", description="On the hold-out" + (f"; {last.told}" if last else "")
     )
-    create_link_artifact(_link(f"{address}/{PAGE}"), "the night's report", key="night-report", description="One page")
+    checks = [row | {"reason": in_markdown(row["reason"])} for row in gate_rows(manifest)]  # cells are Markdown too
+    create_table_artifact(checks, key="night-gate", description=f"{verdict}: what each check has found")
+    _show_link(f"{address}/recommendations", "recommendations", "night-tables", "The folder of the lists")
+    _show_link(f"{address}/{PAGE}", "the night's report", "night-report", "One page")
 
 
-def _link(address: str) -> str:
-    return address if "://" in address else Path(address).as_uri()
+def _show_link(address: str, name: str, key: str, about: str) -> None:
+    """A link, and the address in words: a browser follows no link from a server's page to a file."""
+    link = quote(address, safe="/:%") if "://" in address else Path(address).as_uri()
+    create_link_artifact(link, name, key=key, description=f"{about}: {in_code(address)}")
 
 
 def record_tables(published: Published) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from recsys.progress import Bar
+from recsys.report.text import in_markdown
 
 AFTER_S = 5.0  # of work before it is shown, and between two changes: the server is asked little
 
@@ -56,7 +57,7 @@ class _Shown:
 
     def _tell(self) -> None:
         share = min(100.0, 100.0 * self.done / self.total)
-        words = f"{self.label}: {self.done:,} of {self.total:,} {self.unit}"
+        words = in_markdown(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}")
         try:
             if self.artifact is None:
                 self.artifact = cast(UUID, create_progress_artifact(share, description=words))

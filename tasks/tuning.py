@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from recsys.config import RunConfig
 from recsys.models.registry import Role
+from recsys.report.text import in_code
 from recsys.summary import trial_rows
 from recsys.tune import tuning
 from recsys.tune.search import Limits
@@ -28,5 +29,5 @@ def show_trials(tuned: Tuned) -> None:
     create_table_artifact(
         trial_rows(tuned),
         key=f"tune-{tuned.model.replace('_', '-')}",
-        description=f"{tuned.metric} on the validation slice, the best first; its settings: {tuned.file}",
+        description=f"{tuned.metric} on the validation slice, the best first; its settings: {in_code(str(tuned.file))}",
     )

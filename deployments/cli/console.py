@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -23,11 +26,17 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys import progress
+from recsys.gate.verdict import PROMOTED, REJECTED, SUSPICIOUS, UNGATED
 
 LIST_HEAD = ("rank", "gets", "predicted", "source", "because of")
-console = Console(stderr=True, highlight=False, soft_wrap=True)
-# ESC, BEL, CR and their like steer a terminal; a title or an id may hold any of them.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+STYLES = {PROMOTED: "bold green", UNGATED: "bold yellow", SUSPICIOUS: "bold yellow", REJECTED: "bold red"}
+NUMBER = re.compile(r"[-+]?[\d,]*\.?\d*")
+PIPE_WIDTH = 160  # of a table that no terminal bounds: 80 would cut what scripts look for
+console = Console(stderr=True, highlight=False)
+# ESC, BEL, CR and their like steer a terminal, marks of direction turn the rest of its line; a title may hold any.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def visible(text: str) -> str:
@@ -41,27 +50,47 @@ def visible_lines(text: str) -> str:
 
 
 class _Lines(logging.Handler):
-    """Log records as plain lines with the time of day."""
+    """Log records with the time of day: plain lines, which a terminal wraps beside the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         style = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname, "")
         stamp = self.formatter.formatTime(record, "%H:%M:%S") if self.formatter else ""
-        console.print(Text(f"{stamp} ", style="dim") + Text(visible(record.getMessage()), style=style))
+        hung(Text(stamp, style="dim"), Text(visible(record.getMessage()), style=style))
+
+
+class _Done(ProgressColumn):
+    """How much is done, of how much, and how much a second."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        done, rate = _amount(task.completed, unit), task.finished_speed or task.speed
+        of = "" if task.total is None else f"/{_amount(task.total, unit)}"
+        return Text(f"{done}{of}" + ("" if rate is None else f" {_rate(rate, unit)}"))
+
+
+def _amount(number: float, unit: str) -> str:
+    return decimal(int(number)) if unit == "bytes" else f"{number:,.0f}"
+
+
+def _rate(number: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{decimal(int(number))}/s"
+    return f"{number:,.{0 if number >= 10 else 1}f} {unit}/s"
 
 
 class _Bars:
     """Progress bars on a terminal, gone when their work is done; rich draws one display at a time, so they share it."""
 
     def __init__(self) -> None:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        more = (TextColumn("{task.fields[unit]}"), TimeRemainingColumn())
-        self.display = Progress(*columns, *more, console=console, transient=True)
+        label = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), label, BarColumn(bar_width=20), _Done(), TimeRemainingColumn(compact=True))
+        self.display = Progress(*columns, console=console, transient=True)
         self.lock = threading.Lock()
 
     def start(self, label: str, total: int | None, unit: str) -> progress.Bar:
         with self.lock:
             self.display.start()
-            return _Bar(self, self.display.add_task(Text(visible(label)).markup, total=total, unit=unit))
+            return _Bar(self, self.display.add_task(visible(label), total=total, unit=unit))
 
     def end(self, task: TaskID) -> None:
         with self.lock:
@@ -82,19 +111,38 @@ class _Bar:
 
 
 def show_progress() -> None:
-    """Send the library's log to the terminal, and its progress as bars where there is one."""
+    """Send the library's log to the terminal, and its progress as bars where there is one that can draw them."""
     handler = _Lines()
     handler.setFormatter(logging.Formatter())
     logger = logging.getLogger("recsys")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         progress.report_to(_Bars())
 
 
+def hung(head: Text, text: Text) -> None:
+    """A line on standard error; where a terminal has to wrap it, its lines begin below one another, right of `head`."""
+    if console.is_terminal:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(head, text)
+        console.print(grid)
+    else:
+        console.print(head + Text(" ") + text, soft_wrap=True)
+
+
 def error(message: str) -> None:
-    """Say what went wrong."""
-    console.print(Text(f"error: {visible_lines(message)}", style="red"))
+    """Say what went wrong; the parts of a `RecsysError` begin in column 12, their labels stand before."""
+    first, *rest = visible_lines(message).split("\n")
+    hung(Text("error:", style="red"), Text(first, style="red"))
+    for line in rest:
+        cut = 11 if line.startswith("  ") and line[11:12] == " " else 0
+        if cut:
+            hung(Text(line[:cut], style="red"), Text(line[cut + 1 :], style="red"))
+        else:
+            console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def result(value: Any) -> None:
@@ -102,17 +150,53 @@ def result(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def say(text: str) -> None:
+    """A line on standard output, with what it quotes shown as text."""
+    Console(highlight=False).print(Text(visible(text)), soft_wrap=not Console().is_terminal)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, spare: Sequence[str] = ()) -> None:
     """A table on standard output; titles and ids are shown as text, never as markup or control codes.
 
-    A cell may be a styled `Text`.
+    Args:
+        rows: of values; a styled `Text` is taken as it is.
+        spare: columns that a narrow terminal can do without, the first to go first; they are named below.
     """
-    drawn = Table(title=Text(visible(title)) if title else None, title_justify="left")
-    for column in columns:
-        drawn.add_column(Text(visible(column)))
-    for row in rows:
-        drawn.add_row(*(value if isinstance(value, Text) else Text(visible(_plain(value))) for value in row))
-    Console(highlight=False, width=width()).print(drawn)
+    cells = dict(zip(columns, zip(*([_cell(value) for value in row] for row in rows), strict=True), strict=False))
+    shown, left_out = list(columns), []
+    for name in spare:
+        if _wide(shown, cells) > width():
+            shown.remove(name)
+            left_out.append(name)
+    out = Console(highlight=False, width=width())
+    out.print(drawn({name: cells.get(name, ()) for name in shown}, title))
+    if left_out:
+        out.print(Text(f"not shown: {', '.join(left_out)}; --json has them", style="dim"))
+
+
+def drawn(cells: Mapping[str, Sequence[Text]], title: str = "") -> Table:
+    """Columns of cells under their names; numbers stand on the right."""
+    found = Table(title=Text(visible(title)) if title else None, title_justify="left")
+    for name, column in cells.items():
+        numbers = all(NUMBER.fullmatch(cell.plain) for cell in column)
+        found.add_column(Text(visible(name)), justify="right" if numbers and column else "left", overflow="fold")
+    for row in zip(*cells.values(), strict=True):
+        found.add_row(*row)
+    return found
+
+
+def _cell(value: object) -> Text:
+    return value if isinstance(value, Text) else Text("" if value is None else visible(str(value)))
+
+
+def _wide(columns: Sequence[str], cells: Mapping[str, Sequence[Text]]) -> int:
+    """Columns of a terminal that a table needs to stand unbroken: a line and a space on either side of each."""
+    return 1 + sum(3 + max(cell.cell_len for cell in (Text(name), *cells.get(name, ()))) for name in columns)
+
+
+def verdict_text(verdict: str) -> Text:
+    """A verdict in its colour."""
+    return Text(verdict, style=STYLES.get(verdict, ""))
 
 
 def list_cells(row: Mapping[str, Any], titles: Mapping[Any, str | None]) -> list[object]:
@@ -127,10 +211,6 @@ def list_cells(row: Mapping[str, Any], titles: Mapping[Any, str | None]) -> list
 
 
 def width() -> int:
-    """Columns of a table: the terminal's. A pipe has none of its own, and 80 would cut what scripts look for."""
+    """Columns of a table: the terminal's, or `PIPE_WIDTH`."""
     out = Console(highlight=False)
-    return out.width if out.is_terminal else 160
-
-
-def _plain(value: object) -> str:
-    return "" if value is None else str(value)
+    return out.width if out.is_terminal else PIPE_WIDTH

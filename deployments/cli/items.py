@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import result, table
+from deployments.cli.console import result, say, table
 from deployments.cli.options import Json, RunDate, Store, parse_date, store_of
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="an id, a title, or a part of a title")]
@@ -55,8 +55,8 @@ def show_item(item: Item, run_date: RunDate = None, store: Store = None, json_ou
         result({**described, "run_id": items.run.run_id, "similar": neighbours})
         return
     mean = "" if described["mean_rating"] is None else f", {described['mean_rating']:.2f} on average"
-    typer.echo(f"{_name(described)}: {described['ratings']:,} ratings{mean}")
-    typer.echo(f"Genres: {', '.join(described['genres'] or ()) or 'not known'}")
+    say(f"{_name(described)}: {described['ratings']:,} ratings{mean}")
+    say(f"Genres: {', '.join(described['genres'] or ()) or 'not known'}")
     _print_neighbours(f"Nearest, by run {items.run.run_id}", neighbours)
 
 
@@ -66,7 +66,7 @@ def _name(item: dict[str, Any]) -> str:
 
 def _print_neighbours(title: str, neighbours: list[dict[str, Any]]) -> None:
     if not neighbours:
-        typer.echo(f"{title}: none, the model does not know this item's neighbours")
+        say(f"{title}: none, the model does not know this item's neighbours")
         return
     rows = ([row["rank"], row["item_id"], row["title"], f"{row['similarity']:.4f}"] for row in neighbours)
     table(title, ("rank", "item_id", "title", "similarity"), rows)

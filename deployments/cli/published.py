@@ -10,14 +10,27 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import LIST_HEAD, error, list_cells, result, show_progress, table, visible_lines
+from deployments.cli.console import (
+    LIST_HEAD,
+    error,
+    list_cells,
+    result,
+    say,
+    show_progress,
+    table,
+    verdict_text,
+    visible_lines,
+)
 from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_date, store_of
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
+from recsys.history.holds import Holds, read_holds
 from recsys.store import BrokenPointer
 from recsys.store import Store as RunStore
 
 RATED_HEAD = ("rated", "title")
+FIGURES = {"dataset": "", "ratings": ",", "users": ",", "rows": ",", "ndcg@10": ".4f", "rmse": ".4f"}  # of a run
+SPARE = ("rows", "users", "dataset", "ratings", "rmse", "ndcg@10")  # on a narrow terminal
 runs = typer.Typer(no_args_is_help=True, help="The published history.")
 show = typer.Typer(no_args_is_help=True, help="What a person has rated, and gets.")
 
@@ -73,21 +86,18 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
             todo="name it with --store, or run `recsys run`",
         )
     broken, folders = _broken_pointer(root), root.runs()
+    holds = read_holds(root)
     named = root.named()
     rows = [_describe(folder) | {"published": _id_of(folder) == named} for folder in folders]
     published = any(row["published"] for row in rows)
     if json_output:
         result({"store": root.name, "pointer": "broken" if broken else "whole" if published else "none", "runs": rows})
     else:
-        columns = ("run_date", "run_id", "state", "dataset", "ratings", "users", "rows", "ndcg@10", "rmse")
-        table(
-            f"Runs in {root.name}",
-            ("", *columns),
-            ([("*" if row["published"] else ""), *(row.get(name) for name in columns)] for row in rows),
-        )
+        columns = ("", "run_date", "run_id", "state", "verdict", *FIGURES)
+        table(f"Runs in {root.name}", columns, (_run_cells(row, holds) for row in rows), spare=SPARE)
         for row in rows:
             if row["state"] != "complete":
-                typer.echo(f"{row['run_id']} of {row['run_date']}: {row['state']}: {row['reason']}")
+                say(f"{row['run_id']} of {row['run_date']}: {row['state']}: {row['reason']}")
     if broken:
         error(broken)
 
@@ -101,14 +111,19 @@ def show_run(
     Example: `recsys runs show 3f2a`
     """
     from recsys.published import find_run
-    from recsys.summary import markdown, metric_rows
+    from recsys.summary import before, facts, gate_rows, metric_rows
 
-    manifest = find_run(store_of(store), run).manifest
+    root = store_of(store)
+    found = find_run(root, run)
+    manifest = found.manifest
     if json_output:
         result(manifest)
         return
-    typer.echo(visible_lines(markdown(manifest)))
-    table("Metrics", ("metric", "value", "baseline"), (list(row.values()) for row in metric_rows(manifest)))
+    table(f"Run {found.run_id} of {manifest['run_date']}", ("", ""), facts(manifest).items())
+    checks = ([row["check"], verdict_text(row["finding"]), row["reason"]] for row in gate_rows(manifest))
+    table("Gate", ("check", "finding", "reason"), checks)
+    metrics = metric_rows(manifest, before(root, found.folder))
+    table("Metrics", list(metrics[0]), (list(row.values()) for row in metrics), spare=("change",))
     table(
         "Stages",
         ("stage", "seconds", "peak MiB so far"),
@@ -168,7 +183,21 @@ def show_user(
         [*(left or [""] * len(RATED_HEAD)), *(right or [""] * len(LIST_HEAD))]
         for left, right in zip_longest(map(_rated_cells, rated[:most]), (list_cells(row, titles) for row in gets))
     ]
-    table(f"User {user_id}: {len(rated)} ratings, run {run.run_id}", (*RATED_HEAD, *LIST_HEAD), sides)
+    table(
+        f"User {user_id}: {len(rated)} ratings, run {run.run_id}",
+        (*RATED_HEAD, *LIST_HEAD),
+        sides,
+        spare=("source", "predicted"),
+    )
+
+
+def _run_cells(row: Mapping[str, Any], holds: Holds) -> list[object]:
+    """A run's row under the columns of `runs list`; the published one is marked, and what people have said is told."""
+    said = {"pinned": row["run_id"] == holds.pinned, "rolled back": row["run_id"] in holds.withdrawn}
+    state = ", ".join([row["state"], *(word for word, holds_now in said.items() if holds_now)])
+    figures = (f"{row[name]:{how}}" if name in row else "" for name, how in FIGURES.items())
+    verdict = verdict_text(row.get("verdict", ""))
+    return ["*" if row["published"] else "", row["run_date"], row["run_id"], state, verdict, *figures]
 
 
 def _rated_cells(row: dict[str, Any]) -> list[object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from deployments.cli.console import console, result, show_progress, visible
+from deployments.cli.console import console, result, show_progress
 from deployments.cli.options import (
     Columns,
     Config,
@@ -30,7 +30,8 @@ from deployments.cli.options import (
 )
 from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
-from recsys.store import open_store
+from recsys.errors import GateRefused
+from recsys.store import REFUSED, open_store
 
 if TYPE_CHECKING:
     from recsys.publish.stage import Published
@@ -105,14 +106,18 @@ def _run_flow(config: RunConfig) -> tuple[Published, dict[str, Any]]:
     quiet_defaults()
     with prefect_server() as server:
         _warm_up(config)
+        from deployments.cli.night import tell_night
         from flows.nightly import nightly
-        from recsys.run import read_manifest
 
+        store = open_store(config.store, config.compute.workspace)
         server.wait()
-        published = nightly(**dict(config))
-        manifest = read_manifest(published.folder)
-    _tell(manifest, published)
-    return published, manifest
+        try:
+            published = nightly(**dict(config))
+        except GateRefused as refused:
+            if refused.folder is not None:
+                tell_night(store, refused.folder, "made and not published", REFUSED)
+            raise
+    return published, tell_night(store, published.folder, OUTCOMES[published.outcome])
 
 
 def _warm_up(config: RunConfig) -> None:
@@ -121,12 +126,3 @@ def _warm_up(config: RunConfig) -> None:
 
     for model in (registry.ranker(config.train.ranker), registry.rater(config.train.rater)):
         threading.Thread(target=model.warm_up, daemon=True).start()
-
-
-def _tell(manifest: dict[str, Any], published: Published) -> None:
-    from recsys.summary import metric_rows
-
-    for row in metric_rows(manifest):
-        console.print(Text(f"  {row['metric']:<13} {row['value']:<28} baseline {row['baseline']}"))
-    run, tables = f"run {manifest['run_id']} of {manifest['run_date']}", f"{published.address}/recommendations"
-    console.print(Text(f"{run} is {OUTCOMES[published.outcome]}: {visible(tables)}"))

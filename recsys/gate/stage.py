@@ -35,7 +35,7 @@ def judge(run: Run) -> Verdict:
         write_whole(file, json.dumps(verdict.record(), indent=2))
         write_record(run.record("judge"), time.monotonic() - started)
     verdict = verdict_of(run)
-    log.info("judge: %s; %s", verdict.verdict, "; ".join(verdict.reasons))
+    log.info("judge: %s; %s", verdict.verdict, "; ".join(verdict.against))
     return verdict
 
 
@@ -57,10 +57,12 @@ def require_promotion(run: Run, verdict: Verdict) -> None:
         GateRefused: with the gate's reasons.
     """
     if not verdict.publish:
-        raise GateRefused(
+        refusal = GateRefused(
             f"The gate calls run {run.run_id} {verdict.verdict}; it is not published, the tables are as they were.",
             expected="a night as good as its baselines and the published one, and as plausible",
             found="; ".join(verdict.blocking),
             todo=f"look at {run.folder / GATE}; its tables are made, and `recsys runs promote {run.run_id}` publishes "
             "them under your name; the bounds are settings of `gate`",
         )
+        refusal.folder = run.folder
+        raise refusal

@@ -62,6 +62,11 @@ class Verdict:
         """The sentences behind the verdict alone."""
         return tuple(finding.reason for finding in self.findings if finding.verdict == self.verdict)
 
+    @property
+    def against(self) -> tuple[str, ...]:
+        """What speaks against publishing, or one sentence that nothing does."""
+        return ("nothing speaks against it",) if self.verdict == PROMOTED else self.blocking
+
     def record(self) -> dict[str, Any]:
         """As it stands in the manifest."""
         record = {"verdict": self.verdict, "reasons": list(self.reasons), "publish": self.publish}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recsys.report.blocks import Chart, Table
-from recsys.report.text import NONE, figure, in_figure, whole
+from recsys.report.text import NONE, figure, in_figure, share, whole
 
 Number = float | None
 COLOURS = ("--blue", "--orange", "--green", "--purple", "--grey")
@@ -109,15 +110,15 @@ def points_table(
     rows = [[str(each)] for each in x]
     for each in series:
         columns.append(each.name)
-        draw = show or (whole if _counts(each.values) else figure)
+        draw = show or (whole if _counts([*each.values, *(each.low or ())]) else figure)
         for row, place in zip(rows, range(len(x)), strict=True):
             row.append(_with_bounds(each, place, draw))
     return Table(caption, columns, rows)
 
 
 def rounded(values: Sequence[Number]) -> list[Number]:
-    """The numbers with as many digits as a picture shows; whole ones as such."""
-    return [None if value is None else _short(value) for value in values]
+    """The numbers with as many digits as a picture shows; whole ones as such, None where there is none."""
+    return [None if value is None or not math.isfinite(value) else _short(value) for value in values]
 
 
 def _short(value: float) -> float:
@@ -136,7 +137,7 @@ def _chart(
     y_axis: dict[str, Any] = {"title": {"text": axes.y}, "automargin": True}
     y_axis |= {"rangemode": "tozero"} if axes.zero else {}
     y_axis |= {"tickformat": ".2~%"} if axes.percent else {}
-    table = points_table(title, axes.x, x, series)
+    table = points_table(title, axes.x, x, series, share if axes.percent else None)
     shown = {"xaxis": x_axis, "yaxis": y_axis, "showlegend": len(series) > 1, **layout}
     return Chart(name, title, label, traces, shown, table, switch="yaxis" if axes.switch else None)
 

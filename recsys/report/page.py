@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 from datetime import date
 from functools import cache
 from importlib import resources
+from types import ModuleType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import recsys
 from recsys.report import about, data, item_map, nights, people, ranker, rater, timings, training, verdict
-from recsys.report.blocks import Section, charts_of
+from recsys.report.blocks import Section, Words, charts_of
 from recsys.report.source import Source
 from recsys.report.text import in_script, shown
 
-PARTS = (verdict, nights, data, training, rater, ranker, item_map, people, timings, about)
+log = logging.getLogger("recsys")
+
+PARTS = {
+    "verdict": verdict, "nights": nights, "data": data, "training": training, "rater": rater, "ranker": ranker,
+    "map": item_map, "people": people, "timings": timings, "about": about,
+}  # fmt: skip
 
 
 def sections_of(source: Source) -> list[Section]:
     """All sections in their order."""
-    return [part.section(source) for part in PARTS]
+    return [_section(name, part, source) for name, part in PARTS.items()]
+
+
+def _section(name: str, part: ModuleType, source: Source) -> Section:
+    try:
+        section: Section = part.section(source)
+        in_script([section.data, *(chart.traces for chart in charts_of(section.blocks))])
+    except Exception as defect:  # the tables are made: what is wrong with a part of the page does not hold them back
+        log.error("report: the part %r could not be drawn", name, exc_info=defect)
+        told = shown(
+            f"This part could not be drawn; the night's log says where: {type(defect).__name__}: {defect}", 300
+        )
+        return Section(name, name.capitalize(), [Words(told)])
+    return section
 
 
 def render(source: Source) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ _PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "␡"} |
 _TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
 # What would end a script or begin markup, and the two line ends that JSON allows and JavaScript once did not.
 _IN_SCRIPT = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+# A point between digits begins no list and is in no address.
+_IN_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-!|~&:@$^=]|\.(?!\d)|(?<!\d)\.")
 
 
 def shown(text: str, most: int = MOST_SHOWN) -> str:
@@ -34,6 +37,26 @@ def in_figure(text: str) -> str:
     """
     plain = shown(text).translate(_TURNING)
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def in_markdown(text: str, most: int = 2_000) -> str:
+    r"""Text that stays as it is where Markdown is drawn: no mark-up, no HTML, no link of an address, no new line.
+
+    >>> in_markdown("<b>*R&B*</b> at www.example.org, 0.25\n- [x](y)")
+    '\\<b\\>\\*R\\&B\\*\\</b\\> at www\\.example\\.org, 0.25␊\\- \\[x\\]\\(y\\)'
+    """
+    return _IN_MARKDOWN.sub(r"\\\g<0>", shown(text, most).translate(_TURNING))
+
+
+def in_code(text: str, most: int = 2_000) -> str:
+    """A code span of Markdown, fenced by more ticks than stand in the text.
+
+    >>> in_code("a`b"), in_code("plain")
+    ('`` a`b ``', '`plain`')
+    """
+    plain = shown(text, most).translate(_TURNING)
+    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
+    return f"{fence} {plain} {fence}" if len(fence) > 1 or not plain.strip() else f"{fence}{plain}{fence}"
 
 
 def in_script(value: Any) -> str:

@@ -151,7 +151,7 @@ def test_control_characters_do_not_reach_the_terminal(capsys) -> None:
     assert SHOWN in capsys.readouterr().out
     assert terminal.visible(EVIL) == SHOWN
     assert terminal.visible_lines("one\ntwo\x1b") == "one\ntwo\\x1b"
-    assert terminal.visible("Ольга\u202e 李雷") == "Ольга\u202e 李雷"
+    assert terminal.visible("Ольга\u202e 李雷 שלום 👩\u200d👧") == "Ольга\\u202e 李雷 שלום 👩\u200d👧"
     record = logging.LogRecord("recsys", logging.INFO, "", 0, "title %s", (EVIL,), None)
     with terminal.console.capture() as lines:
         terminal._Lines().emit(record)

@@ -100,7 +100,9 @@
       if (!each.isIntersecting) continue;
       for (const link of links.values()) link.removeAttribute("aria-current");
       const link = links.get(each.target.getAttribute("aria-labelledby"));
-      if (link) link.setAttribute("aria-current", "true");
+      if (!link) continue;
+      link.setAttribute("aria-current", "true");
+      link.closest("ul").scrollLeft = link.offsetLeft - 60; // on a phone the list is a row
     }
   }, { rootMargin: "-20% 0px -70% 0px" });
   for (const section of document.querySelectorAll("main > section")) here.observe(section);
@@ -167,7 +169,7 @@
       : map.genres.map((genre, number) => {
           const own = all.filter((place) => map.genre[place] === number);
           const tone = number === map.genres.length - 1 ? 9 : number;
-          return points(own, { name: escaped(genre), marker: { size: pick(size, own), opacity: faint, color: `--genre-${tone}` } });
+          return points(own, { name: escaped(genre), marker: { size: pick(size, own), opacity: faint, color: `--genre-${tone}`, line: { width: 0 } } });
         });
     if (marked !== null) {
       const near = (map.near ? map.near[marked] : []).filter((place) => place < placed);

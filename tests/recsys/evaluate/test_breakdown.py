@@ -63,6 +63,10 @@ def test_calibration_holds_every_rating(found):
     assert sum(row["ratings"] for row in rows) == len(rating)
     assert sum(row["rating"] * row["ratings"] for row in rows) == pytest.approx(rating.sum())
     assert [row["predicted"] for row in rows] == sorted(row["predicted"] for row in rows)
+    levels = parts["raters"][record["rater"]]["by_level"]
+    predicted = sum(row["predicted"] * row["ratings"] for row in rows)
+    assert sum(row["predicted"] * row["ratings"] for row in levels) == pytest.approx(predicted)
+    assert [row["predicted"] - row["rating"] for row in levels] == pytest.approx([row["bias"] for row in levels])
 
 
 def test_without_a_hold_out_there_are_only_lists(tmp_path):

@@ -17,6 +17,7 @@ from pages import HOSTILE
 
 from recsys.publish.mend import mend
 from recsys.publish.stage import publish
+from recsys.report.blocks import Section
 from recsys.report.page import render
 from recsys.report.source import Source
 from recsys.report.stage import PAGE, report
@@ -93,6 +94,7 @@ def test_hostile_titles_are_shown_as_text(parsed):
     assert shown("a" * 300) in words
     assert "</td><script>alert(4)</script>␛" in words
     assert "<b>made</b>" in words
+    assert "could not be drawn" not in words
     assert sorted(parsed.data["map"]["title"]) == sorted(shown(title) for title in HOSTILE)
     assert parsed.data["map"]["genres"] == ["<i>Drama</i>", 'Sci"Fi', "خيال", "other"]
 
@@ -163,6 +165,7 @@ def test_models_without_vectors_and_without_epochs(tmp_path):
     run = nights.score_run(nights.make_run(tmp_path))  # rater: means
     page = Parsed(report(run).read_text())
     words = "".join(page.words)
+    assert "could not be drawn" not in words
     assert "there is no map" in words
     assert page.data["map"]["x"] == []
     assert any(page.data["map"]["near"])
@@ -176,6 +179,7 @@ def test_without_a_hold_out(tmp_path):
     run = nights.score_run(nights.make_run(tmp_path, dense=dense, refused=(), config=config))
     words = "".join(Parsed(report(run).read_text()).words)
     assert "No rating is held out" in words
+    assert "could not be drawn" not in words
     assert "No row of the input was refused." in words
 
 
@@ -188,3 +192,17 @@ def test_beside_the_published_run(tmp_path):
     assert f"Beside the published run {before.run_id} of {before.run_date}" in words
     assert with_interval(champion["differences"]["ndcg@10"]) in words
     assert f"Last, {before.run_date}" in words  # of its row in the table of nights
+
+
+def test_a_part_that_fails_is_told_and_holds_nothing_back(hostile, monkeypatch, caplog):
+    def broken(source):
+        raise KeyError("</p><b>psi</b>")
+
+    monkeypatch.setattr("recsys.report.nights.section", broken)
+    monkeypatch.setattr("recsys.report.people.section", lambda _: Section("people", "P", [], {"more": float("nan")}))
+    page = Parsed(render(Source(hostile[0])))
+    assert [heading["id"] for heading in page.all("h2")] == SECTIONS
+    words = "".join(page.words)
+    assert words.count("This part could not be drawn") == 2
+    assert "KeyError: '</p><b>psi</b>'" in words
+    assert "the part 'nights' could not be drawn" in caplog.text
