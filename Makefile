@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two workers: many tests wait for processes. Whole files go to one worker, so that each makes its fixtures once.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup run test test-slow check fix bench bench-large reproduce lock clean
+.PHONY: setup run test test-slow check fix bench bench-large reproduce gallery lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,6 +52,9 @@ bench-large: .venv/.dev  ## the slow ones: training, growth to a million users, 
 
 reproduce: .venv/.dev  ## the tutorials' figures and the records again, from RECSYS_MIRROR; hours, goes on where it broke off
 	$(BIN)/python -m benchmarks.reproduce
+
+gallery: .venv/.dev  ## the pictures of docs/gallery.md, from two nights of ml-1m in RECSYS_MIRROR; needs Chromium
+	$(BIN)/python -m benchmarks.gallery
 
 lock:  ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile --universal --python-version 3.11 --extra cpu --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/run.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -60,3 +61,17 @@ def until(browser: Any, condition: str, *arguments: Any) -> Any:
             raise TimeoutError(condition)
         time.sleep(0.02)
     return answer
+
+
+def requests(browser: Any) -> list[str]:
+    """Addresses that were asked for since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+    return [each["request"]["url"] for each in sent]
+
+
+def choose_tab(browser: Any, name: str) -> None:
+    """Choose a tab of a page of Prefect, and wait until what belongs to it is there."""
+    tab = name.lower().replace(" ", "-")
+    clicked = "document.querySelector(`li#${arguments[0]}.p-tab`)?.click()"
+    until(browser, f"{clicked}; return document.getElementById(`${{arguments[0]}}-content`) !== null", tab)

@@ -61,6 +61,7 @@ def serve_prefect() -> Callable[[dict[str, str], Path], AbstractContextManager[s
         port = _free_port()
         url = f"http://127.0.0.1:{port}/api"
         env = env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        env |= {"PREFECT_SERVER_UI_V2_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
         log = (folder / "log").open("w")
         command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)

@@ -22,7 +22,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from recsys import progress
@@ -31,6 +31,8 @@ from recsys.gate.verdict import PROMOTED, REJECTED, SUSPICIOUS, UNGATED
 LIST_HEAD = ("rank", "gets", "predicted", "source", "because of")
 STYLES = {PROMOTED: "bold green", UNGATED: "bold yellow", SUSPICIOUS: "bold yellow", REJECTED: "bold red"}
 NUMBER = re.compile(r"[-+]?[\d,]*\.?\d*")
+LONGEST_LABEL = 26  # of a bar: 80 columns hold it with all else
+FOLDED = 24  # of a title that has to be broken
 PIPE_WIDTH = 160  # of a table that no terminal bounds: 80 would cut what scripts look for
 console = Console(stderr=True, highlight=False)
 # ESC, BEL, CR and their like steer a terminal, marks of direction turn the rest of its line; a title may hold any.
@@ -61,11 +63,18 @@ class _Lines(logging.Handler):
 class _Done(ProgressColumn):
     """How much is done, of how much, and how much a second."""
 
+    def get_table_column(self) -> Column:
+        return Column(no_wrap=True)
+
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
         done, rate = _amount(task.completed, unit), task.finished_speed or task.speed
         of = "" if task.total is None else f"/{_amount(task.total, unit)}"
         return Text(f"{done}{of}" + ("" if rate is None else f" {_rate(rate, unit)}"))
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
 
 
 def _amount(number: float, unit: str) -> str:
@@ -83,14 +92,14 @@ class _Bars:
 
     def __init__(self) -> None:
         label = TextColumn("{task.description}", markup=False)
-        columns = (SpinnerColumn(), label, BarColumn(bar_width=20), _Done(), TimeRemainingColumn(compact=True))
+        columns = (SpinnerColumn(), label, BarColumn(bar_width=15), _Done(), TimeRemainingColumn(compact=True))
         self.display = Progress(*columns, console=console, transient=True)
         self.lock = threading.Lock()
 
     def start(self, label: str, total: int | None, unit: str) -> progress.Bar:
         with self.lock:
             self.display.start()
-            return _Bar(self, self.display.add_task(visible(label), total=total, unit=unit))
+            return _Bar(self, self.display.add_task(_short(visible(label)), total=total, unit=unit))
 
     def end(self, task: TaskID) -> None:
         with self.lock:
@@ -190,8 +199,9 @@ def _cell(value: object) -> Text:
 
 
 def _wide(columns: Sequence[str], cells: Mapping[str, Sequence[Text]]) -> int:
-    """Columns of a terminal that a table needs to stand unbroken: a line and a space on either side of each."""
-    return 1 + sum(3 + max(cell.cell_len for cell in (Text(name), *cells.get(name, ()))) for name in columns)
+    """Columns of a terminal that a table needs, with longer cells in lines of `FOLDED`; a frame has three a column."""
+    widths = [max(cell.cell_len for cell in (Text(name), *cells.get(name, ()))) for name in columns]
+    return 1 + sum(3 + min(width, FOLDED) for width in widths)
 
 
 def verdict_text(verdict: str) -> Text:

@@ -119,7 +119,7 @@ def show_run(
     if json_output:
         result(manifest)
         return
-    table(f"Run {found.run_id} of {manifest['run_date']}", ("", ""), facts(manifest).items())
+    table(f"Run {found.run_id} of {manifest['run_date']}", ("what", "which"), facts(manifest).items())
     checks = ([row["check"], verdict_text(row["finding"]), row["reason"]] for row in gate_rows(manifest))
     table("Gate", ("check", "finding", "reason"), checks)
     metrics = metric_rows(manifest, before(root, found.folder))
@@ -187,7 +187,7 @@ def show_user(
         f"User {user_id}: {len(rated)} ratings, run {run.run_id}",
         (*RATED_HEAD, *LIST_HEAD),
         sides,
-        spare=("source", "predicted"),
+        spare=("source", "predicted", "because of"),
     )
 
 

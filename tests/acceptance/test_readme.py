@@ -34,7 +34,7 @@ def shop(tmp_path_factory, cli) -> Path:
 
 
 def test_make_targets_run_what_they_say() -> None:
-    for target in ("run", "test", "check", "fix", "test-slow", "bench", "bench-large", "reproduce", "setup"):
+    for target in ("run", "test", "check", "fix", "test-slow", "bench", "bench-large", "reproduce", "gallery", "setup"):
         done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert {command for command in COMMANDS if command.startswith("make")} == {"make run", "make test"}

@@ -1,9 +1,8 @@
 """Looking at a page in a browser."""
 
-import json
 from pathlib import Path
 
-from benchmarks.browser import until
+from benchmarks.browser import requests, until
 
 
 def look(browser, page: Path, width: int, *, dark: bool = False) -> None:
@@ -30,10 +29,3 @@ def show_all(browser) -> list[str]:
     for chart in charts:
         show(browser, chart)
     return charts
-
-
-def requests(browser) -> list[str]:
-    """Addresses that were asked for since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [message["params"] for message in messages if message["method"] == "Network.requestWillBeSent"]
-    return [each["request"]["url"] for each in sent]

@@ -4,11 +4,11 @@ import importlib.resources
 import json
 
 import pytest
-from browser import look, requests, show, show_all
+from browser import look, show, show_all
 from pages import HOSTILE
 from test_page import SECTIONS
 
-from benchmarks.browser import chromium, until, why_none
+from benchmarks.browser import chromium, requests, until, why_none
 from recsys.report.text import shown
 
 WIDTHS = (390, 1440)
