@@ -19,9 +19,9 @@ def site(installation, server_env, prefect_server, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nights(site):
-    """The nightly deployment, every minute, with a worker."""
-    said = site.readme("recsys deploy", *SMALL, "--cron", "* * * * *")
-    assert "deployment nightly/nightly (* * * * * UTC): " in said
+    """The nightly deployment, with a worker."""
+    said = site.readme("recsys deploy", *SMALL)
+    assert "deployment nightly/nightly (30 4 * * * UTC): " in said
     with site.worker():
         yield site
 
@@ -40,6 +40,8 @@ def test_a_night_by_hand_is_watched_to_its_end_and_published(nights) -> None:
 
 
 def test_a_night_by_schedule_ends_well(nights, eventually) -> None:
+    said = nights.readme("recsys deploy", *SMALL, "--cron", "* * * * *")
+    assert "deployment nightly/nightly (* * * * * UTC): changed" in said
     eventually(lambda: bool(nights.runs(state_type="COMPLETED", auto_scheduled=True)), "a night by schedule")
 
 
@@ -47,4 +49,5 @@ def test_a_schedule_that_is_taken_away_goes(nights) -> None:
     said = nights.readme("recsys deploy", *SMALL, "--cron", "")
     assert "deployment nightly/nightly (by hand): changed" in said
     assert said.count("automation") == said.count("unchanged")
-    assert not nights.runs(state_type="SCHEDULED", auto_scheduled=True)
+    (flow,) = {run["flow_id"] for run in nights.runs(state_type="COMPLETED", auto_scheduled=True)}
+    assert not nights.runs(state_type="SCHEDULED", auto_scheduled=True, flow_id=flow)
