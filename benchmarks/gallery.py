@@ -31,6 +31,7 @@ USER = "5900"
 COLUMNS = 100
 MOST_BYTES = 400_000  # of a picture: they are kept with the code
 START_S = 90
+SETTLE_S = 8
 # The charts that can be seen are drawn.
 DRAWN = """return typeof Plotly === 'object' && [...document.querySelectorAll('.plot')].every(plot => {
     const box = plot.getBoundingClientRect();
@@ -149,8 +150,17 @@ def of_prefect(browser: Any, api: str) -> None:
         if name == "prefect-artifacts":
             choose_tab(browser, "Artifacts")
             browser.execute_script("document.getElementById('artifacts-content').scrollIntoView()")
-        time.sleep(3)  # the graph of the run glides into place
+        _settle(browser)
         _take(browser, name)
+
+
+def _settle(browser: Any) -> None:
+    """Wait until a page stands still: the graph of a run comes late, and glides into place."""
+    time.sleep(SETTLE_S)
+    before, deadline = b"", time.monotonic() + START_S
+    while (now := browser.get_screenshot_as_png()) != before and time.monotonic() < deadline:
+        before = now
+        time.sleep(SETTLE_S / 4)
 
 
 def of_terminal(browser: Any, name: str, lines: list[str], folder: Path) -> None:

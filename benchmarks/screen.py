@@ -20,7 +20,7 @@ from rich.text import Text
 # The few ways in which rich moves: up a line, erase a line, hide and show the cursor. Colours stay in the text.
 _MOVES = re.compile(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[lh]|\r|\n)")
 
-PAGE = """<!doctype html><meta charset="utf-8"><body style="margin: 0; background: {background}">
+PAGE = """<!doctype html><meta charset="utf-8"><body style="margin: 0; overflow: hidden; background: {background}">
 <pre style="display: inline-block; margin: 16px; color: {foreground}; font: 16px/normal 'DejaVu Sans Mono', monospace">
 {code}</pre>"""
 
