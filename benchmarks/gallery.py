@@ -31,6 +31,7 @@ USER = "5900"
 COLUMNS = 100
 MOST_BYTES = 400_000  # of a picture: they are kept with the code
 START_S = 90
+SETTLE_S = 8
 # The charts that can be seen are drawn.
 DRAWN = """return typeof Plotly === 'object' && [...document.querySelectorAll('.plot')].every(plot => {
     const box = plot.getBoundingClientRect();
@@ -42,10 +43,10 @@ TRAINS = "trials/s", "sweeps/s", "epochs/s", "users/s"
 
 def main() -> None:
     """Make all pictures."""
-    if why_none():
-        sys.exit(why_none())
+    if missing := why_none() or ("" if os.environ.get("RECSYS_MIRROR") else "RECSYS_MIRROR names no folder"):
+        sys.exit(missing)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as env:
+    with tempfile.TemporaryDirectory(prefix="recsys-") as folder, served(Path(folder)) as env:
         terminal = nights(Path(folder) / "store", env)
         with chromium(Path(folder) / "profile") as browser:
             of_report(browser, find_page(Path(folder) / "store").file)
@@ -95,7 +96,9 @@ def _wait_for(url: str) -> None:
 def nights(store: Path, env: dict[str, str]) -> dict[str, list[str]]:
     """Two nights, each on the ratings there were by then; gives screens of the second and of what it made, by name."""
     recsys = str(BIN / "recsys")
-    env = env | {"TERM": "xterm-256color", "RECSYS_STORE": str(store), "RECSYS_MIRROR": os.environ["RECSYS_MIRROR"]}
+    mirror = store.with_name("movielens")  # its own place is nobody's business
+    mirror.symlink_to(Path(os.environ["RECSYS_MIRROR"]).resolve())
+    env = env | {"TERM": "xterm-256color", "RECSYS_STORE": str(store), "RECSYS_MIRROR": str(mirror)}
     for night in NIGHTS:
         command = [recsys, "run", "--dataset", "ml-1m", "--run-date", night, "--set", f"input.until={night}"]
         last, under_way = shown(command, env, COLUMNS, lambda line: any(rate in line for rate in TRAINS))
@@ -108,7 +111,7 @@ def nights(store: Path, env: dict[str, str]) -> dict[str, list[str]]:
 
 
 def _without_folder(lines: list[str], store: Path) -> list[str]:
-    return [line.replace(str(store), "store") for line in lines]
+    return [line.replace(f"{store.parent}/", "") for line in lines]
 
 
 def of_report(browser: Any, page: Path) -> None:
@@ -146,18 +149,29 @@ def of_prefect(browser: Any, api: str) -> None:
         until(browser, "return document.body.innerText.includes(arguments[0])", text)
         if name == "prefect-artifacts":
             choose_tab(browser, "Artifacts")
-        time.sleep(3)  # the graph of the run glides into place
+            browser.execute_script("document.getElementById('artifacts-content').scrollIntoView()")
+        _settle(browser)
         _take(browser, name)
+
+
+def _settle(browser: Any) -> None:
+    """Wait until a page stands still: the graph of a run comes late, and glides into place."""
+    time.sleep(SETTLE_S)
+    before, deadline = b"", time.monotonic() + START_S
+    while (now := browser.get_screenshot_as_png()) != before and time.monotonic() < deadline:
+        before = now
+        time.sleep(SETTLE_S / 4)
 
 
 def of_terminal(browser: Any, name: str, lines: list[str], folder: Path) -> None:
     """A screen."""
-    file = folder / f"{name}.svg"
-    draw(lines, COLUMNS, "recsys", file)
-    _window(browser, WIDTH, 900)
+    file = folder / f"{name}.html"
+    draw(lines, COLUMNS, file)
     browser.get(file.as_uri())
-    box = browser.execute_script("const box = document.documentElement.viewBox.baseVal; return [box.width, box.height]")
-    _window(browser, WIDTH, round(WIDTH * box[1] / box[0]))
+    box = browser.execute_script(
+        "const box = document.querySelector('pre'); return [box.offsetWidth, box.offsetHeight]"
+    )
+    _window(browser, box[0] + 32, box[1] + 32)
     _take(browser, name)
 
 

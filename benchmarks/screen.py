@@ -1,4 +1,4 @@
-"""What a terminal shows of a program: it runs on a pseudo-terminal, and the screen is drawn by rich as SVG."""
+"""What a terminal shows of a program: it runs on a pseudo-terminal, and rich draws the screen as a page."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from rich.text import Text
 
 # The few ways in which rich moves: up a line, erase a line, hide and show the cursor. Colours stay in the text.
 _MOVES = re.compile(r"(\x1b\[1A|\x1b\[2K|\x1b\[\?25[lh]|\r|\n)")
+
+PAGE = """<!doctype html><meta charset="utf-8"><body style="margin: 0; overflow: hidden; background: {background}">
+<pre style="display: inline-block; margin: 16px; color: {foreground}; font: 16px/normal 'DejaVu Sans Mono', monospace">
+{code}</pre>"""
 
 
 class Screen:
@@ -90,9 +94,10 @@ def _whole(data: bytes) -> tuple[str, bytes]:
     return data[:cut].decode(errors="replace"), data[cut:]
 
 
-def draw(lines: Sequence[str], width: int, title: str, file: Path) -> None:
-    """The screen as an SVG."""
+def draw(lines: Sequence[str], width: int, file: Path) -> None:
+    """The screen as a page. Lines stand as near as the font wants them, so that frames close."""
     console = Console(record=True, width=width, file=StringIO(), force_terminal=True)
     for line in lines:
-        console.print(Text.from_ansi(line), soft_wrap=False)
-    file.write_text(console.export_svg(title=title, theme=DIMMED_MONOKAI), encoding="utf-8")
+        console.print(Text.from_ansi(line))
+    body = console.export_html(theme=DIMMED_MONOKAI, inline_styles=True, code_format=PAGE)
+    file.write_text(body, encoding="utf-8")

@@ -15,7 +15,7 @@ from prefect.tasks import MaterializingTask
 
 from recsys.publish.stage import Published
 from recsys.report.stage import PAGE
-from recsys.report.text import in_code, in_markdown
+from recsys.report.text import in_markdown
 from recsys.run import Run, read_manifest
 from recsys.store import MANIFEST, REFUSED
 from recsys.summary import before, gate_rows, markdown, metric_rows, table_rows
@@ -44,7 +44,7 @@ def show_night(run: Run) -> None:
 def _show_link(address: str, name: str, key: str, about: str) -> None:
     """A link, and the address in words: a browser follows no link from a server's page to a file."""
     link = quote(address, safe="/:%") if "://" in address else Path(address).as_uri()
-    create_link_artifact(link, name, key=key, description=f"{about}: {in_code(address)}")
+    create_link_artifact(link, name, key=key, description=f"{about}: {in_markdown(address)}")
 
 
 def record_tables(published: Published) -> None:

@@ -21,6 +21,7 @@ from recsys.publish.obeyed import Obeyed
 from recsys.run import Run, read_manifest
 from recsys.score.stage import served_users
 from recsys.store import MANIFEST, REFUSED, Pointer
+from recsys.summary import rows_by_source
 
 log = logging.getLogger("recsys")
 
@@ -116,4 +117,4 @@ def seal(run: Run) -> None:
     night = write_night(run.store, manifest, json.loads((run.folder / DRIFT).read_text()))
     run.home.push([night])
     run.home.seal(run.folder, json.dumps(manifest, indent=2) + "\n", name)
-    log.info("publish: %s files, %s", len(manifest["files"]), sources)
+    log.info("publish: %s files, %s", len(manifest["files"]), rows_by_source(manifest))
