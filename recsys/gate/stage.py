@@ -58,7 +58,7 @@ def require_promotion(run: Run, verdict: Verdict) -> None:
     """
     if not verdict.publish:
         refusal = GateRefused(
-            f"The gate calls run {run.run_id} {verdict.verdict}; it is not published, the tables are as they were.",
+            f"The gate calls run {run.run_id} {verdict.verdict}: nothing was published, the tables are as before.",
             expected="a night as good as its baselines and the published one, and as plausible",
             found="; ".join(verdict.blocking),
             todo=f"look at {run.folder / GATE}; its tables are made, and `recsys runs promote {run.run_id}` publishes "

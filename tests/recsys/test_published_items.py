@@ -133,6 +133,8 @@ class TestSimilar:
         table = pa.table({"item_id": list(vectors), "embedding": list(vectors.values())}, schema=schema)
         file = own.run.folder / "item_embeddings" / "part-00000.parquet"
         pq.write_table(table, file)
+        left = [entry for entry in own.run.manifest["files"] if not entry["path"].startswith("similar_items/")]
+        own.run.manifest["files"][:] = left
         own.run.manifest["files"].append({"path": "item_embeddings/part-00000.parquet", "bytes": file.stat().st_size})
 
         class Silent:
@@ -151,6 +153,8 @@ class TestSimilar:
         ]
         assert [each["item_id"] for each in own.similar(10, 2, least=True)] == [12, 13]
         shutil.rmtree(own.run.folder / "item_embeddings")
+        own.run.manifest["files"][:] = left
+        del own.run.__dict__["tables"]  # which is read once
         assert not own.can_compare
         with pytest.raises(UsageError, match="cannot say which items are alike"):
             own.similar(10)

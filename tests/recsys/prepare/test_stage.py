@@ -16,6 +16,7 @@ from recsys.download.own import take_own
 from recsys.errors import InputRefused
 from recsys.prepare import stage
 from recsys.prepare.stage import check_volume, prepare
+from recsys.publish.manifest import seal
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
 from recsys.run import Run
 from recsys.states import state_of
@@ -50,7 +51,9 @@ def publish(run, counts, dataset=None):
     store, day = Store(run.store), date(2024, 5, 5)
     folder = store.run_folder(day, "published")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).write_text(json.dumps({"input": {"dataset": dataset or run.snapshot.dataset} | counts}))
+    source = {"dataset": dataset or run.snapshot.dataset} | counts
+    manifest = seal({"run_date": str(day), "published_at": str(day), "input": source})
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     store.point_to(Pointer(day, "published", folder.relative_to(run.store).as_posix()))
 
 
