@@ -160,6 +160,7 @@ class Proxy:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that is killed hangs up
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
