@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from recsys.errors import UsageError
@@ -39,8 +39,8 @@ class Pruned:
 def prune(store: Store, keep: int, *, dry_run: bool = False) -> Pruned:
     """Remove all but the last `keep` complete runs, the published and the pinned one, and what belongs to none of them.
 
-    Runs that are refused, damaged or unfinished go where they are older than every run that stays; downloads where no
-    run that stays was made from them, but the last one of each dataset. The table of nights stays whole.
+    Runs that are refused, damaged or unfinished go where they are older than every run that stays; downloads where a
+    newer one of the dataset stood before the oldest run that stays was made. The table of nights stays whole.
 
     Args:
         keep: at least 1.
@@ -91,23 +91,20 @@ def _goes(store: Store, folder: Path, kept: dict[str, str]) -> bool:
 
 
 def _unused_downloads(store: Store, going: Iterable[Path]) -> list[Path]:
-    """Folders `raw/<dataset>/<fingerprint>` that no run left names, without the newest of each dataset."""
-    left = [folder for folder in store.runs() if folder not in set(going)]
-    used = {fingerprint for folder in left for fingerprint in _fingerprints(folder)}
-    unused = []
+    """Folders `raw/<dataset>/<hash>` in whose place a newer one stood before the oldest run left was made."""
+    gone = set(going)
+    left = [_made_at(folder) for folder in store.runs() if folder not in gone and (folder / MANIFEST).exists()]
+    oldest = min(left, default=0)
+    unused: list[Path] = []
     for dataset in sorted(path for path in store.raw.glob("*") if path.is_dir()):
         copies = sorted((path for path in dataset.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
-        unused += [copy for copy in copies[:-1] if not any(each.startswith(copy.name) for each in used)]
+        unused += [copy for copy, newer in pairwise(copies) if newer.stat().st_mtime_ns < oldest]
     return unused
 
 
-def _fingerprints(folder: Path) -> list[str]:
-    """Of a run's inputs; of a run without manifest nobody can tell, and it may go on: see `_goes`."""
-    try:
-        source = json.loads((folder / MANIFEST).read_text())["input"]
-    except (OSError, ValueError, KeyError):
-        return []
-    return [source["fingerprint"], *([source["test_ratings"]["fingerprint"]] if "test_ratings" in source else [])]
+def _made_at(folder: Path) -> int:
+    """When a run's manifest was written, in nanoseconds."""
+    return (folder / MANIFEST).stat().st_mtime_ns
 
 
 def _remove(store: Store, folder: Path) -> None:

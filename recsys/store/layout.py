@@ -257,8 +257,16 @@ class Store:
             UsageError: the store cannot be written to, or its disk fails within.
         """
         self._make_root()
-        with disk_told(self.root), hold(self.place, self.name, seconds, self._stamp) as lease:
+        with disk_told(self.root), hold(self.place, self.name, seconds, self._stamp, self._last_token()) as lease:
             yield lease
+
+    def _last_token(self) -> int:
+        """Of the pointer; 0 where there is none that can be read."""
+        try:
+            found = self.place.read(POINTER)
+        except OSError:
+            return 0
+        return 0 if found is None else _token_of(found.data)
 
     def require_free(self) -> None:
         """Tell at once what `hold` would tell.

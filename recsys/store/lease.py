@@ -156,18 +156,23 @@ class Lease:
 
 @contextmanager
 def hold(
-    place: Place, name: str, seconds: float = SECONDS, take_over: Callable[[int], None] = lambda token: None
+    place: Place,
+    name: str,
+    seconds: float = SECONDS,
+    take_over: Callable[[int], None] = lambda token: None,
+    last_token: int = 0,
 ) -> Iterator[Lease]:
     """Hold the lease as long as the block lasts.
 
     Args:
         name: of the store, for messages.
+        last_token: the highest that is known from elsewhere: a lease that was deleted must not begin at 1 again.
         take_over: called with the token, before anything else, where the holder before has not given it back.
 
     Raises:
         StoreBusy: another process holds it; LeaseLost: another one took it over within the block.
     """
-    lease = _take(place, name, seconds, take_over)
+    lease = _take(place, name, seconds, take_over, last_token)
     lease.start()
     try:
         yield lease
@@ -211,10 +216,10 @@ def require_free(place: Place, name: str) -> Stamped | None:
     return found
 
 
-def _take(place: Place, name: str, seconds: float, take_over: Callable[[int], None]) -> Lease:
+def _take(place: Place, name: str, seconds: float, take_over: Callable[[int], None], last_token: int) -> Lease:
     found = require_free(place, name)
     before = Record(0) if found is None else Record.read(found.data)
-    token = before.token + 1
+    token = max(before.token, last_token) + 1
     record = Record(token, Holder.me(), datetime.now(UTC) + timedelta(seconds=seconds)).write()
     try:
         version = place.create(NAME, record) if found is None else place.replace(NAME, record, found.version)

@@ -1,6 +1,6 @@
 """What people choose to show: each said twice gives the same store, and the next nights heed it."""
 
-import json
+import os
 from datetime import timedelta
 
 import pytest
@@ -196,16 +196,15 @@ class TestPrune:
         assert not unfinished.work.exists()
         assert young.folder.exists()
 
-    def test_downloads_of_no_run_go_but_the_last_of_each_dataset(self, store, nights):
-        for number, name in enumerate(("aaa", "bbb", "ffff")):
+    def test_downloads_that_were_replaced_before_the_oldest_run_go(self, store, nights):
+        made = (nights[2].folder / MANIFEST).stat().st_mtime_ns
+        for name, seconds in (("first", -30), ("second", -20), ("in use", -10), ("newest", 10)):
             folder = store.raw / "made" / name
             folder.mkdir(parents=True)
-            (folder / "ratings.csv").write_text(str(number))
-        used = json.loads((nights[2].folder / MANIFEST).read_text())["input"]["fingerprint"]
-        assert used.startswith("ffff")
-        found = prune(store, 1)
-        assert found.downloads == ("raw/made/aaa", "raw/made/bbb")
-        assert [path.name for path in (store.raw / "made").iterdir()] == ["ffff"]
+            (folder / "ratings.csv").write_text(name)
+            os.utime(folder, ns=(made, made + seconds * 10**9))
+        assert prune(store, 1).downloads == ("raw/made/first", "raw/made/second")
+        assert {path.name for path in (store.raw / "made").iterdir()} == {"in use", "newest"}
 
     def test_none_at_all_is_refused(self, store):
         with pytest.raises(UsageError, match="would leave no run"):

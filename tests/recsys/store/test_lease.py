@@ -213,6 +213,16 @@ def test_a_pointer_is_not_changed_by_a_lower_token(store):
     assert store.current() == old
 
 
+def test_a_lease_that_was_deleted_does_not_begin_anew(store):
+    with store.hold() as held:
+        store.point_to(pointer_to(store, "a"), held.token + 6)
+    (store.root / lease.NAME).unlink()
+    with store.hold() as held:
+        assert held.token == 8
+        store.point_to(pointer_to(store, "b"), held.token)
+    assert store.current().run_id == "b"
+
+
 def test_two_leases_in_one_process_exclude_each_other(store):
     with store.hold(), pytest.raises(StoreBusy) as busy, store.hold():
         pass
