@@ -32,7 +32,7 @@ from recsys.ratings import IdType
 from recsys.read import read_pairs
 from recsys.read.blocks import file_bytes
 from recsys.read.ids import typed_ids
-from recsys.store import MANIFEST, TABLES, Pointer, Store, open_store
+from recsys.store import MANIFEST, TABLES, Pointer, Store, open_store, run_id_of
 from recsys.store.contents import Contents, LocalContents
 
 log = logging.getLogger("recsys")
@@ -90,7 +90,13 @@ class PublishedRun:
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return self.folder.name.removeprefix("run_id=")
+        return run_id_of(self.folder)
+
+    @property
+    def pointer(self) -> Pointer:
+        """What leads readers to the run."""
+        path = f"runs/{self.folder.parent.name}/{self.folder.name}"
+        return Pointer(date.fromisoformat(self.manifest["run_date"]), self.run_id, path)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -288,9 +294,20 @@ def published_before(store: Store, run_date: date, besides: str = "") -> Publish
     current = store.current()
     if current is not None and current.run_date <= run_date and current.run_id != besides:
         return PublishedRun(store.root / current.path, store)
+    return next(latest_runs(store, run_date, besides), None)
+
+
+def latest_runs(store: Store, night: date | None, besides: str | None = None) -> Iterator[PublishedRun]:
+    """Complete runs that were not taken back, the latest first.
+
+    Args:
+        night: of none later; None: of all nights.
+        besides: a run_id that does not count.
+    """
     out = {besides, *read_holds(store).withdrawn}
-    earlier = [run for run in complete_runs(store) if run.manifest["run_date"] <= run_date.isoformat()]
-    return next((run for run in reversed(earlier) if run.run_id not in out), None)
+    for run in reversed(complete_runs(store)):
+        if run.run_id not in out and (night is None or run.manifest["run_date"] <= night.isoformat()):
+            yield run
 
 
 def find_run(store: Store | Path | str, run_id: str) -> PublishedRun:

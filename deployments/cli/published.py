@@ -25,7 +25,7 @@ from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_d
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.history.holds import Holds, read_holds
-from recsys.store import BrokenPointer
+from recsys.store import BrokenPointer, run_date_of, run_id_of
 from recsys.store import Store as RunStore
 
 RATED_HEAD = ("rated", "title")
@@ -88,7 +88,7 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
     broken, folders = _broken_pointer(root), root.runs()
     holds = read_holds(root)
     named = root.named()
-    rows = [_describe(folder) | {"published": _id_of(folder) == named} for folder in folders]
+    rows = [_describe(folder) | {"published": run_id_of(folder) == named} for folder in folders]
     published = any(row["published"] for row in rows)
     if json_output:
         result({"store": root.name, "pointer": "broken" if broken else "whole" if published else "none", "runs": rows})
@@ -204,10 +204,6 @@ def _rated_cells(row: dict[str, Any]) -> list[object]:
     return [f"{row['rating']:g}", row["title"] or row["item_id"]]
 
 
-def _id_of(folder: Path) -> str:
-    return folder.name.removeprefix("run_id=")
-
-
 def _broken_pointer(store: RunStore) -> str | None:
     try:
         store.current()
@@ -220,7 +216,7 @@ def _describe(folder: Path) -> dict[str, Any]:
     from recsys.states import state_of
 
     state = state_of(folder)
-    row = {"run_date": folder.parent.name.removeprefix("run_date="), "run_id": _id_of(folder)}
+    row = {"run_date": run_date_of(folder), "run_id": run_id_of(folder)}
     figures = _figures(state.manifest) if state.manifest else {}
     return row | {"state": state.name, "reason": state.reason} | figures
 

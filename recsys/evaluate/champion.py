@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recsys.config import ComputeConfig
+from recsys.evaluate.rating import Holdout, Predicts
 from recsys.identifiers import UNKNOWN, positions
 from recsys.models import registry
 from recsys.models.base import Ranker, Rater
@@ -73,10 +74,10 @@ class Champion:
         model = registry.ranker(self.models[0])
         return model.load(judged_folder(self.folder, "ranker"), self.theirs.ids.sha256)
 
-    def rater(self) -> Rater:
-        """Its judged rater."""
+    def rater(self) -> Predicts:
+        """Its judged rater, asked with tonight's indices."""
         model = registry.rater(self.models[1])
-        return model.load(judged_folder(self.folder, "rater"), self.theirs.ids.sha256)
+        return _Asked(self, model.load(judged_folder(self.folder, "rater"), self.theirs.ids.sha256))
 
     def lists(self, shard: Shard, n: int, compute: ComputeConfig) -> NDArray[np.int32]:
         """(n_shard_users, n) int32, tonight's item_index by rank, -1 where a list is short or an item is gone."""
@@ -101,13 +102,11 @@ class Champion:
         n_items = self.theirs.counts.items
         return People(user, _renamed(history, column, n_columns), _renamed(seen, self.item_of, n_items), trained)
 
-    def predict(self, rater: Rater, user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Its predictions of tonight's pairs, NaN where it knows the user or the item not."""
-        their_user, their_item = self.user_of[user], self.item_of[item]
-        known = (their_user >= 0) & (their_item >= 0)
-        predicted = np.full(len(user), np.nan, dtype=np.float32)
-        predicted[known] = rater.predict(their_user[known], their_item[known])
-        return predicted
+    def holdout(self, shard: Shard) -> Holdout:
+        """Tonight's held-out ratings of a shard's unspoilt users."""
+        user, item, value = self.prepared.holdout(shard)
+        keep = self.unspoilt(shard)[user - shard.start]
+        return user[keep], item[keep], value[keep]
 
     def unspoilt(self, shard: Shard) -> NDArray[np.bool_]:
         """(n_shard_users,) those of whom it has learned no rating that is held out tonight."""
@@ -130,6 +129,22 @@ class Champion:
         held_out = np.load(folder / "held_out.npy", mmap_mode="r")[place]
         item = np.load(folder / "item_index.npy", mmap_mode="r")[place]
         return (np.repeat(users, lengths) * self.theirs.counts.items + item)[~held_out]
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A champion's rater behind tonight's indices."""
+
+    champion: Champion
+    rater: Rater
+
+    def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32], /) -> NDArray[np.float32]:
+        """(n,) its predictions of tonight's pairs, NaN where it does not know the user or the item."""
+        user, item = self.champion.user_of[user_index], self.champion.item_of[item_index]
+        known = (user >= 0) & (item >= 0)
+        predicted = np.full(len(user), np.nan, dtype=np.float32)
+        predicted[known] = self.rater.predict(user[known], item[known])
+        return predicted
 
 
 def champion_of(run: Run) -> Champion | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from recsys.config import ComputeConfig, EvaluateConfig
 from recsys.evaluate import lists as list_metrics
 from recsys.evaluate import ranking, rating
 from recsys.evaluate.bootstrap import Bootstrap
-from recsys.evaluate.champion import Champion
 from recsys.evaluate.sums import RankingSums, RatingSums, ranking_sums, rating_sums
 from recsys.identifiers import UNKNOWN, IdMap
 from recsys.models.base import Ranker, Rater
@@ -124,41 +123,31 @@ def sum_paired_lists(
     theirs: NDArray[np.int32],
     prepared: Prepared,
     shard: Shard,
-    champion: Champion,
+    holdout: rating.Holdout,
     config: EvaluateConfig,
     bootstrap: Bootstrap,
 ) -> tuple[RankingSums, RankingSums]:
-    """Measure the table that `list_shard` wrote and the champion's lists, both on the users unspoilt for it."""
-    ids, unspoilt = prepared.ids, champion.unspoilt(shard)
-    user, item, _ = prepared.holdout(shard)
-    keep = unspoilt[user - shard.start]
-    holdout, shape = (user[keep], item[keep]), (ids.n_users, ids.n_items)
+    """Measure the table that `list_shard` wrote and the champion's lists, both on `Champion.holdout`."""
+    ids, pairs = prepared.ids, holdout[:2]
+    shape = (ids.n_users, ids.n_items)
     own = read_lists(folder, ids, shard, max(config.cutoffs))
     activity = _activity(prepared, shard)
-    sums = [ranking_sums(lists, holdout, activity, shard, shape, config.cutoffs, bootstrap) for lists in (own, theirs)]
+    sums = [ranking_sums(lists, pairs, activity, shard, shape, config.cutoffs, bootstrap) for lists in (own, theirs)]
     return sums[0], sums[1]
 
 
 def sum_paired_errors(
-    own: Rater, theirs: Rater, means: Rater, prepared: Prepared, shard: Shard, champion: Champion, bootstrap: Bootstrap
+    own: rating.Predicts,
+    theirs: rating.Predicts,
+    means: Rater,
+    prepared: Prepared,
+    shard: Shard,
+    holdout: rating.Holdout,
+    bootstrap: Bootstrap,
 ) -> tuple[RatingSums, RatingSums]:
-    """Measure tonight's rater and the champion's on the same held-out ratings."""
-    user, item, value = prepared.holdout(shard)
-    keep = champion.unspoilt(shard)[user - shard.start]
-    holdout = user[keep], item[keep], value[keep]
-    sums = [_rated(side, means, holdout, prepared, shard, bootstrap) for side in (own, _Behind(champion, theirs))]
+    """Measure tonight's rater and the champion's, both on `Champion.holdout`."""
+    sums = [_rated(side, means, holdout, prepared, shard, bootstrap) for side in (own, theirs)]
     return sums[0], sums[1]
-
-
-@dataclass(frozen=True)
-class _Behind:
-    """A champion's rater, asked with tonight's indices."""
-
-    champion: Champion
-    rater: Rater
-
-    def predict(self, user: NDArray[np.int32], item: NDArray[np.int32], /) -> NDArray[np.float32]:
-        return self.champion.predict(self.rater, user, item)
 
 
 def compare(

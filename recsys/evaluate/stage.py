@@ -71,11 +71,12 @@ def _challenge(run: Run, number: int, folder: Path, raters: Mapping[str, Rater])
         log.warning("evaluate: the published run %s cannot be compared with: %s", champion.run_id, error)
         (folder / UNREADABLE).write_text(f"{type(error).__name__}: {error}")
         return
+    holdout = champion.holdout(shard)
     lists = sum_paired_lists(
-        folder / "lists" / config.train.ranker, theirs[0], prepared, shard, champion, config.evaluate, bootstrap
+        folder / "lists" / config.train.ranker, theirs[0], prepared, shard, holdout, config.evaluate, bootstrap
     )
     errors = sum_paired_errors(
-        raters[config.train.rater], theirs[1], raters["means"], prepared, shard, champion, bootstrap
+        raters[config.train.rater], theirs[1], raters["means"], prepared, shard, holdout, bootstrap
     )
     for name, sums in zip(SIDES, zip(lists, errors, strict=True), strict=True):
         sums[0].save(folder / f"{name}-ranker.npz")

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from recsys.errors import UsageError
 from recsys.history.holds import read_holds
 from recsys.published import complete_runs
 from recsys.states import state_of
-from recsys.store import MANIFEST, Store, sync_folder
+from recsys.store import Store, run_date_of, run_id_of, sync_folder
 
 log = logging.getLogger("recsys")
 
@@ -56,17 +57,17 @@ def prune(store: Store, keep: int, *, dry_run: bool = False) -> Pruned:
     with store.hold():
         _finish_removals(store)
         kept = _kept(store, keep)
-        going = [folder for folder in store.runs() if _goes(store, folder, kept)]
+        going = _going(store, kept)
         downloads = _unused_downloads(store, going)
         freed = sum(store.bytes_below(folder) for folder in (*going, *downloads))
         if not dry_run:
             for folder in going:
-                shutil.rmtree(store.work_folder(_id_of(folder)), ignore_errors=True)
+                shutil.rmtree(store.work_folder(run_id_of(folder)), ignore_errors=True)
                 _remove(store, folder)
             for folder in downloads:
                 _remove(store, folder)
     relative = tuple(folder.relative_to(store.root).as_posix() for folder in downloads)
-    return Pruned(tuple(_id_of(folder) for folder in going), relative, freed, kept)
+    return Pruned(tuple(map(run_id_of, going)), relative, freed, kept)
 
 
 def _kept(store: Store, keep: int) -> dict[str, str]:
@@ -81,30 +82,24 @@ def _kept(store: Store, keep: int) -> dict[str, str]:
     return kept
 
 
-def _goes(store: Store, folder: Path, kept: dict[str, str]) -> bool:
-    if _id_of(folder) in kept:
-        return False
-    if state_of(folder).name == "complete":
-        return True
-    oldest = min((_date_of(each) for each in store.runs() if _id_of(each) in kept), default="")
-    return _date_of(folder) < oldest
+def _going(store: Store, kept: dict[str, str]) -> list[Path]:
+    """Complete runs that are not kept, and others of nights before every run that is."""
+    runs = store.runs()
+    oldest = min((run_date_of(folder) for folder in runs if run_id_of(folder) in kept), default="")
+    others = (folder for folder in runs if run_id_of(folder) not in kept)
+    return [folder for folder in others if run_date_of(folder) < oldest or state_of(folder).name == "complete"]
 
 
 def _unused_downloads(store: Store, going: Iterable[Path]) -> list[Path]:
     """Folders `raw/<dataset>/<hash>` in whose place a newer one stood before the oldest run left was made."""
     gone = set(going)
-    left = [_made_at(folder) for folder in store.runs() if folder not in gone and (folder / MANIFEST).exists()]
-    oldest = min(left, default=0)
+    left = [run.manifest["published_at"] for run in complete_runs(store) if run.folder not in gone]
+    oldest = datetime.fromisoformat(min(left)).timestamp() if left else 0.0
     unused: list[Path] = []
     for dataset in sorted(path for path in store.raw.glob("*") if path.is_dir()):
-        copies = sorted((path for path in dataset.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
-        unused += [copy for copy, newer in pairwise(copies) if newer.stat().st_mtime_ns < oldest]
+        copies = sorted((path for path in dataset.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        unused += [copy for copy, newer in pairwise(copies) if newer.stat().st_mtime < oldest]
     return unused
-
-
-def _made_at(folder: Path) -> int:
-    """When a run's manifest was written, in nanoseconds."""
-    return (folder / MANIFEST).stat().st_mtime_ns
 
 
 def _remove(store: Store, folder: Path) -> None:
@@ -121,11 +116,3 @@ def _remove(store: Store, folder: Path) -> None:
 
 def _finish_removals(store: Store) -> None:
     shutil.rmtree(store.root / "work" / "pruned", ignore_errors=True)
-
-
-def _id_of(folder: Path) -> str:
-    return folder.name.removeprefix("run_id=")
-
-
-def _date_of(folder: Path) -> str:
-    return folder.parent.name.removeprefix("run_date=")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from recsys.gate.stage import DRIFT
 from recsys.history.holds import Holds, read_holds, write_holds
 from recsys.publish.manifest import seal, sealed_manifest
 from recsys.published import PublishedRun, complete_runs, find_run
-from recsys.store import MANIFEST, REFUSED, Pointer, Store
+from recsys.store import MANIFEST, REFUSED, Store, run_id_of
 
 Done = Literal["published", "unchanged"]
 
@@ -98,12 +98,9 @@ def unpin(store: Store) -> Holds:
 
 
 def _show(store: Store, run: PublishedRun, token: int) -> Shown:
-    manifest = run.manifest
-    day = date.fromisoformat(manifest["run_date"])
-    pointer = Pointer(day, run.run_id, run.folder.relative_to(store.root).as_posix())
     outcome: Done = "unchanged" if store.names(run.run_id) else "published"
-    store.point_to(pointer, token)
-    return Shown(run.run_id, manifest["run_date"], outcome)
+    store.point_to(run.pointer, token)
+    return Shown(run.run_id, run.manifest["run_date"], outcome)
 
 
 def _require_whole(run: PublishedRun, name: str = MANIFEST) -> None:
@@ -127,7 +124,7 @@ def _not_pinned_elsewhere(store: Store, run_id: str) -> Holds:
 def _made(store: Store, run_id: str) -> Path:
     """The folder of a run that is complete or refused."""
     made = [folder for folder in store.runs() if (folder / MANIFEST).exists() or (folder / REFUSED).exists()]
-    fitting = [folder for folder in made if run_id and folder.name.removeprefix("run_id=").startswith(run_id)]
+    fitting = [folder for folder in made if run_id and run_id_of(folder).startswith(run_id)]
     if len(fitting) != 1:
         raise UsageError(
             f"{'More than one run' if fitting else 'No run'} made to its end in {store.name} begins with {run_id!r}.",

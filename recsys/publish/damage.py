@@ -11,7 +11,7 @@ from typing import Any
 
 from recsys.errors import RecsysError, sample
 from recsys.publish.manifest import is_sealed
-from recsys.store import MANIFEST, REFUSED
+from recsys.store import MANIFEST, REFUSED, run_date_of, run_id_of
 from recsys.store.contents import Contents, LocalContents
 
 
@@ -81,9 +81,9 @@ def damaged_run(folder: Path, damage: Damage, shown: str | None = None) -> Damag
     Args:
         shown: where readers find the run, if that is not the folder.
     """
-    night = folder.parent.name.removeprefix("run_date=")
+    night = run_date_of(folder)
     return DamagedRun(
-        f"Run {folder.name.removeprefix('run_id=')} is damaged.",
+        f"Run {run_id_of(folder)} is damaged.",
         expected=f"{damage.files or 'all'} files as in {shown or folder}/{MANIFEST}",
         found=str(damage),
         todo="do not read its tables (`recsys runs verify` compares all of them); "

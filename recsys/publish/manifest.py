@@ -21,7 +21,7 @@ from recsys.identity import code_version
 from recsys.rules.policy import Rules
 from recsys.run import Run, read_manifest
 from recsys.score.stage import rules_effects
-from recsys.store import MANIFEST, REFUSED
+from recsys.store import MANIFEST, REFUSED, sha256_of
 from recsys.tables import SCHEMA_VERSION
 
 SEAL = "manifest_sha256"  # over the manifest's other keys
@@ -104,12 +104,6 @@ def describe_file(path: Path, folder: Path) -> dict[str, Any]:
     """One file's entry."""
     entry = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return entry | ({"rows": pq.read_metadata(path).num_rows} if path.suffix == ".parquet" else {})
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -12,14 +12,13 @@ import shutil
 from datetime import date
 
 from recsys.evaluate.champion import pick_champion
-from recsys.history.holds import read_holds
 from recsys.models.registry import ROLES
 from recsys.objects.failures import DamagedObject
 from recsys.publish.damage import Damage, find_damage
-from recsys.published import PublishedRun, complete_runs, published_before
+from recsys.published import PublishedRun, latest_runs, published_before
 from recsys.run import Run
 from recsys.states import may_go_on, state_of
-from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, sync_folder
+from recsys.store import MANIFEST, BrokenPointer, Pointer, Store, run_id_of, sync_folder
 from recsys.train.stage import judged_folder
 
 log = logging.getLogger("recsys")
@@ -118,12 +117,7 @@ def _damage_of(run: Run, store: Store) -> Damage | None:
 
 
 def _latest_whole(store: Store, night: date | None, damaged: str | None) -> Pointer | None:
-    withdrawn = read_holds(store).withdrawn
-    for run in reversed(complete_runs(store)):
-        run_date = date.fromisoformat(run.manifest["run_date"])
-        if run.run_id not in (damaged, *withdrawn) and (night is None or run_date <= night) and not run.damage():
-            return Pointer(run_date, run.run_id, run.folder.relative_to(store.root).as_posix())
-    return None
+    return next((run.pointer for run in latest_runs(store, night, damaged) if not run.damage()), None)
 
 
 def _set_aside(run: Run) -> None:
@@ -137,6 +131,6 @@ def _set_aside(run: Run) -> None:
 def _clear_work(store: Store, run: Run) -> None:
     """What a kill kept a published or refused run from clearing; an unfinished run needs its work to go on."""
     for folder in store.runs():
-        work = store.work_folder(folder.name.removeprefix("run_id="))
+        work = store.work_folder(run_id_of(folder))
         if work != run.work and work.exists() and not may_go_on(state_of(folder)):
             shutil.rmtree(work, ignore_errors=True)

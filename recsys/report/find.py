@@ -9,7 +9,7 @@ from pathlib import Path
 from recsys.errors import UsageError, sample
 from recsys.published import PublishedRun
 from recsys.report.stage import PAGE
-from recsys.store import REFUSED, Store, open_store
+from recsys.store import REFUSED, Store, open_store, run_date_of, run_id_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _refused(store: Store, run_date: date) -> list[Path]:
 
 def _page_in(store: Store, folder: Path) -> Page:
     store.here(folder, PAGE.parts[0])
-    run_id, run_date = folder.name.removeprefix("run_id="), folder.parent.name.removeprefix("run_date=")
+    run_id, run_date = run_id_of(folder), run_date_of(folder)
     if not (folder / PAGE).exists():
         raise UsageError(
             f"Run {run_id} of {run_date} has no page.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from recsys.store.files import sha256_of
 
 
 class Contents(Protocol):
@@ -43,8 +44,7 @@ class LocalContents:
     def sha256(self, path: str) -> str | None:
         """Of a file."""
         try:
-            with (self.folder / path).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(self.folder / path)
         except OSError:  # a file that cannot be read is of no more use than a changed one
             return None
 

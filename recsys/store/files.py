@@ -1,7 +1,8 @@
-"""Writing to a local disk so that a reader sees the old or the new, also after a power cut."""
+"""Files of a local disk: writing so that a reader sees the old or the new, also after a power cut; their hash."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def write_whole(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     os.replace(fresh, path)
     sync_folder(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_tree(folder: Path) -> None:

@@ -296,6 +296,16 @@ class Store:
             raise not_writable(self.root, error) from error
 
 
+def run_id_of(folder: Path) -> str:
+    """The id of the run whose folder it is."""
+    return folder.name.removeprefix("run_id=")
+
+
+def run_date_of(folder: Path) -> str:
+    """The night, YYYY-MM-DD, of the run whose folder it is."""
+    return folder.parent.name.removeprefix("run_date=")
+
+
 def _token_of(data: bytes) -> int:
     """The token a pointer was written under; 0 where it cannot be read."""
     try:

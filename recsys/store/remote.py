@@ -29,6 +29,7 @@ from recsys.objects.folder import Found, ObjectFolder, in_parallel, md5_etag, pa
 from recsys.objects.leftovers import drop_leftovers
 from recsys.objects.service import told_apart
 from recsys.progress import track
+from recsys.store.files import sha256_of
 from recsys.store.layout import MANIFEST, REFUSED, BrokenPointer, Pointer, Store
 from recsys.store.lease import SECONDS, Lease, LeaseLost
 from recsys.store.object_place import ObjectPlace
@@ -163,7 +164,7 @@ class RemoteStore(Store):
         """Send files below the root, which readers then find at the same place."""
 
         def send(path: Path) -> None:
-            self.objects.upload(path, self._path_of(path), _sha256(path))
+            self.objects.upload(path, self._path_of(path), sha256_of(path))
 
         in_parallel(send, paths)
 
@@ -350,12 +351,7 @@ def _is_here(path: Path, entry: dict[str, Any]) -> bool:
 
 
 def _is_whole(path: Path, entry: dict[str, Any]) -> bool:
-    return _is_here(path, entry) and _sha256(path) == entry["sha256"]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _is_here(path, entry) and sha256_of(path) == entry["sha256"]
 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
