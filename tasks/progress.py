@@ -57,7 +57,7 @@ class _Shown:
 
     def _tell(self) -> None:
         share = min(100.0, 100.0 * self.done / self.total)
-        words = in_markdown(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}")
+        words = f"{in_markdown(self.label)}: {self.done:,} of {self.total:,} {self.unit}"
         try:
             if self.artifact is None:
                 self.artifact = cast(UUID, create_progress_artifact(share, description=words))

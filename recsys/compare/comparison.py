@@ -77,7 +77,7 @@ def compare(config: RunConfig, names: Sequence[str] = (), out: Path | None = Non
                 bar.advance(1)
         _write(file, experiment, records)
         found = Comparison(experiment.key, file, prepared.counts, tuple(records))
-        shutil.rmtree(work)
+    shutil.rmtree(work)  # after the lease's end, which leaves its record there
     return found
 
 

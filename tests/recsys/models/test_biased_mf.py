@@ -163,6 +163,7 @@ from pathlib import Path
 from recsys.config import RunConfig
 from recsys.download.stage import open_run
 from recsys.evaluate.stage import evaluate, evaluate_shard
+from recsys.gate.stage import judge
 from recsys.models.registry import ranker, rater
 from recsys.prepare.stage import prepare
 from recsys.publish.stage import publish
@@ -183,6 +184,7 @@ with Store(Path(sys.argv[1])).hold():
     evaluate(run)
     score_shard(run, 0)
     score(run)
+    judge(run)
     publish(run)
 imported = [name for name in ("tensorflow", "keras", "sklearn") if name in sys.modules]
 print(json.dumps([config.train.rater, imported, sum(1 for _ in Path(sys.argv[1]).glob("runs/*/*/manifest.json"))]))
