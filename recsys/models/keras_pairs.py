@@ -29,7 +29,8 @@ class PairSettings(TrainingSettings, EmbeddingSettings):
     init_scale: float = Field(0.01, gt=0, description="standard deviation of `normal`, bound of `uniform`")
     table_reg: float = Field(0.0, ge=0, description="L2 of the whole tables at each step, as Keras' regularisers count")
     updates: Literal["auto", "dense", "lazy"] = Field(
-        "auto", description="lazy: adam updates only the rows a step gathers; auto: so where tables have many more rows"
+        "auto",
+        description="lazy: adam and adamax leave rows at rest that a step does not gather; auto: where that pays",
     )
     rows: Literal["kept", "all"] = Field("kept", description="a row for each item kept, or for each of the input")
     spare_rows: int = Field(0, ge=0, le=1, description="1: a row more in both tables, as ids counted from 1 leave")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recsys.train.checkpoint import Arrays, Checkpoints
 from recsys.train.examples import Examples, InMemory
-from recsys.train.lazy_adam import LazyAdam
+from recsys.train.lazy import LAZY
 from recsys.train.loop import Trained, run_epochs
 
 Losses = Callable[..., tuple[Any, Any]]
@@ -37,7 +37,7 @@ class Schedule:
         learning_rate: at the first step; it falls on a line to `final_rate` times that at the last step of `horizon`.
         horizon: epochs over which the rate falls; more than `epochs` when a shorter training is repeated.
         optimizer: Keras' name of it.
-        lazy: with adam, update only the rows of a table that a step gathers; see `LazyAdam`.
+        lazy: update only the rows of a table that a step gathers, where `recsys.train.lazy` has the optimizer.
     """
 
     epochs: int
@@ -138,8 +138,8 @@ def _optimizer(schedule: Schedule, steps: int) -> keras.optimizers.Optimizer:
     rate = keras.optimizers.schedules.PolynomialDecay(
         schedule.learning_rate, schedule.horizon * steps, schedule.learning_rate * schedule.final_rate
     )
-    if schedule.lazy and schedule.optimizer == "adam":
-        return LazyAdam(rate)
+    if schedule.lazy and schedule.optimizer in LAZY:
+        return LAZY[schedule.optimizer](rate)
     return keras.optimizers.get({"class_name": schedule.optimizer, "config": {"learning_rate": rate}})
 
 
@@ -170,7 +170,7 @@ def _compiled_pass(
         optimizer.apply(found, weights)
         return reported
 
-    step = lazy_step if isinstance(optimizer, LazyAdam) else dense_step
+    step = lazy_step if isinstance(optimizer, tuple(LAZY.values())) else dense_step
 
     @tf.function(autograph=False)
     def run(order: Any, key: Any, *columns: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from recsys.train.epochs import Losses, Schedule, train_epochs
+from recsys.train.lazy import LAZY
 from recsys.train.loop import Trained
 from recsys.train.rated import Pairs, PairShards
 
@@ -64,7 +65,7 @@ def is_lazy(model: keras.Model, settings: PairSettings, batch: int) -> bool:
         return settings.updates == "lazy"
     tables = [weight for weight in model.trainable_variables if weight.path.endswith("embeddings")]
     pays = sum(table.shape[0] for table in tables) > LAZY_COST * batch * len(tables)
-    return pays and settings.optimizer == "adam" and settings.table_reg == 0
+    return pays and settings.optimizer in LAZY and settings.table_reg == 0
 
 
 def error_of(loss: str) -> Callable[[Any, Any], Any]:
