@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -93,37 +92,23 @@ def server_env(no_server_env: dict[str, str], prefect_server: str) -> dict[str, 
     return no_server_env | {"PREFECT_API_URL": prefect_server}
 
 
-@dataclass(frozen=True)
-class Called:
-    """What a call of the command line gave."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+@pytest.fixture(scope="session")
+def recsys(server_env: dict[str, str]) -> Any:
+    """recsys.call("run", "--store", store): what the program says, whatever its exit code."""
+    return _beside("command_line").CommandLine(server_env)
 
 
-Cli = Callable[..., Called]
+Cli = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def cli(server_env: dict[str, str]) -> Cli:
+def cli(recsys: Any) -> Cli:
     """cli("run", "--store", store, code=0): call `recsys` and check its exit code."""
 
-    def call(*arguments: object, code: int = 0, env: dict[str, str] | None = None, timeout: float = 240) -> Called:
-        done = subprocess.run(
-            [str(RECSYS), *map(str, arguments)],
-            env=server_env | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert done.returncode == code, f"exit {done.returncode}, expected {code}\n{done.stdout}\n{done.stderr}"
-        return Called(done.returncode, done.stdout, done.stderr)
+    def call(*arguments: object, code: int = 0, env: dict[str, str] | None = None, timeout: float = 240) -> Any:
+        done = recsys.call(*arguments, env=env, timeout=timeout)
+        assert done.code == code, f"exit {done.code}, expected {code}\n{done.out}\n{done.err}"
+        return done
 
     return call
 
@@ -147,16 +132,16 @@ def tables() -> Callable[..., dict[str, str]]:
     return hashes
 
 
-def _object_servers() -> ModuleType:
-    """The module beside this one; tests are no package, so it is loaded by its path, and once."""
-    name = "recsys_tests_object_servers"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("object_servers.py"))
+def _beside(name: str) -> ModuleType:
+    """A module beside this one; tests are no package, so it is loaded by its path, and once."""
+    full = f"recsys_tests_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
         assert spec is not None
         assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
+    return sys.modules[full]
 
 
 @dataclass(frozen=True)
@@ -175,14 +160,16 @@ class Bucket:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real S3-compatible server."""
-    with _object_servers().SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), [_free_port() for _ in range(8)]) as server:
+    with _beside("object_servers").SeaweedFS(
+        tmp_path_factory.mktemp("seaweedfs"), [_free_port() for _ in range(8)]
+    ) as server:
         yield server
 
 
 @pytest.fixture
 def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
     """A folder of its own in it, that this process and others can get at."""
-    env = _object_servers().environment(s3_server.url) | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env = _beside("object_servers").environment(s3_server.url) | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     with _in_environment(env, monkeypatch):
         yield Bucket(f"s3://tests/{tmp_path.name}-{uuid4().hex[:8]}", env)
 
@@ -190,8 +177,8 @@ def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 @pytest.fixture
 def faulty(s3: Bucket, s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A proxy before the server of `s3`, which this process now asks; `faulty.fault` says what fails."""
-    with _object_servers().Proxy(s3_server.url) as proxy:
-        s3.env.update(_object_servers().environment(proxy.url))
+    with _beside("object_servers").Proxy(s3_server.url) as proxy:
+        s3.env.update(_beside("object_servers").environment(proxy.url))
         with _in_environment(s3.env, monkeypatch):
             yield proxy
 

@@ -41,20 +41,17 @@ def test_make_targets_run_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("recsys")])
-def test_command(command, shop, server_env, request) -> None:
-    env = dict(server_env)
+def test_command(command, shop, recsys, request) -> None:
+    env = {}
     if "--dataset ml-" in command:
         # Its own store: the shop's holds a larger published night on purpose of the volume check.
         env |= {"RECSYS_MIRROR": str(request.getfixturevalue("mirror")), "RECSYS_STORE": "./ml-store"}
     if "--config" in command:
         env |= {"RECSYS_STORE": "./config-store"}
     words = [_run_id(shop) if word == "RUN" else word for word in shlex.split(command)]
-    program = str(Path(sys.executable).with_name(words[0]))
-    done = subprocess.run(
-        [program, *words[1:]], cwd=shop, env=env, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout or "is published" in done.stderr
+    done = recsys.call(*words[1:], env=env, cwd=shop)
+    assert done.code == 0, done.err
+    assert done.out or "is published" in done.err
 
 
 @pytest.mark.parametrize("snippet", blocks("python"))

@@ -1,0 +1,109 @@
+"""Calls of `recsys` in processes of their own that need not import everything anew.
+
+A call imports Prefect, Numba and the library for three seconds, and tests make hundreds. So a server of the standard
+library's multiprocessing imports them once and forks: a call still has its own process, environment, folder, standard
+streams and exit code. What tells of the start itself (signals, a terminal, other settings of Prefect) runs the program.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("recsys")
+IMPORTED = ["deployments.cli.app", "deployments.cli.prefect_local", "flows.nightly", "flows.backfill", "flows.history"]
+AT_IMPORT = ("PREFECT_", "DO_NOT_TRACK", "COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHON", "NUMBA_")
+
+# What a fresh interpreter would do, around the program's main(): a forked one runs no atexit functions by itself.
+CALL = """
+import atexit, os, sys, threading
+os.environ.clear()
+os.environ.update(env)
+os.chdir(cwd)
+for number, path in enumerate(streams):
+    os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+sys.argv[:] = [program, *arguments]
+from prefect.context import refresh_global_settings_context
+refresh_global_settings_context()
+from deployments.cli.app import main
+try:
+    main()
+finally:
+    threading._shutdown()
+    atexit._run_exitfuncs()
+"""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class CommandLine:
+    """The program, in an environment.
+
+    Args:
+        env: of all calls.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = dict(env)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["deployments.cli.prefect_local", "prefect.main", *IMPORTED])
+        self._started = threading.Lock()
+
+    def call(
+        self, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout: float = 240
+    ) -> Called:
+        """Call it, with `env` added."""
+        given, words = self.env | dict(env or {}), [str(argument) for argument in arguments]
+        if any(name.startswith(AT_IMPORT) for name, value in (env or {}).items() if self.env.get(name) != value):
+            done = subprocess.run(
+                [str(PROGRAM), *words], env=given, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+            )
+            return Called(done.returncode, done.stdout, done.stderr)
+        self._start()
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            names = {"env": given, "cwd": str(cwd or Path.cwd()), "streams": [os.devnull, str(out), str(err)]}
+            names |= {"program": str(PROGRAM), "arguments": words}
+            process = self._context.Process(target=exec, args=(CALL, names))
+            process.start()
+            process.join(timeout)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+                raise subprocess.TimeoutExpired(words, timeout, out.read_text(), err.read_text())
+            return Called(process.exitcode, out.read_text(), err.read_text())
+
+    def _start(self) -> None:
+        """The server imports in the environment of the calls: Prefect reads its settings then."""
+        from deployments.cli.prefect_local import QUIET
+
+        with self._started:
+            before = dict(os.environ)
+            os.environ.clear()
+            os.environ.update(self.env | {name: value for name, value in QUIET.items() if name not in self.env})
+            try:
+                forkserver.ensure_running()
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
