@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +14,6 @@ from contextvars import copy_context
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numba
-import pyarrow as pa
-import scipy.linalg.cython_blas  # noqa: F401  # compiled functions call SciPy's BLAS: loaded now, the limit below holds for it
-from threadpoolctl import threadpool_limits
 
 from recsys.config import ComputeConfig
 from recsys.errors import UsageError
@@ -51,6 +47,9 @@ def check_budget(need_mib: float, config: ComputeConfig, what: str, *, found: st
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Within, BLAS and LAPACK use one thread: with more, the last bits of a result depend on how many there are."""
+    import scipy.linalg.cython_blas  # noqa: F401  (compiled functions call SciPy's BLAS: the limit holds for what is loaded)
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1):
         yield
 
@@ -85,6 +84,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     Args:
         options: others of Numba's.
     """
+    import numba  # half a second, which commands that compute nothing need not wait
+
     try:
         return numba.njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:  # a read-only installation and no home folder
@@ -102,7 +103,8 @@ def compiled_fast(function: Callable[..., Any]) -> Any:
 
 def release_memory() -> None:
     """Give memory that is free back to the system: Arrow's pool and the C allocator keep what a stage is done with."""
-    pa.default_memory_pool().release_unused()
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     with suppress(AttributeError, OSError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -22,8 +22,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-import httpx
-
 from recsys.errors import RecsysError
 
 QUIET = {
@@ -134,6 +132,8 @@ class Server:
             self.database.keep_empty()
 
     def _answers(self) -> bool:
+        import httpx  # later than Prefect, which has it
+
         with suppress(httpx.TransportError), httpx.Client(trust_env=False, timeout=5) as client:
             return client.get(f"{self.url}/health").status_code == httpx.codes.OK
         return False

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import scipy.linalg.cython_blas  # noqa: F401  (a BLAS of its own, which is limited too)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
