@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -30,6 +31,7 @@ import atexit, os, sys, threading
 os.environ.clear()
 os.environ.update(env)
 os.chdir(cwd)
+os.setsid()
 for number, path in enumerate(streams):
     os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
 sys.argv[:] = [program, *arguments]
@@ -57,6 +59,23 @@ class Called:
         return json.loads(self.out)
 
 
+class Started:
+    """A call under way, with the words of `subprocess.Popen`."""
+
+    def __init__(self, process: Any) -> None:
+        self._process, self.pid = process, process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        code: int | None = self._process.exitcode
+        return code
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code, once it has ended."""
+        self._process.join(timeout)
+        return self.poll()
+
+
 class CommandLine:
     """The program, in an environment.
 
@@ -80,19 +99,29 @@ class CommandLine:
                 [str(PROGRAM), *words], env=given, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
             )
             return Called(done.returncode, done.stdout, done.stderr)
-        self._start()
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            names = {"env": given, "cwd": str(cwd or Path.cwd()), "streams": [os.devnull, str(out), str(err)]}
-            names |= {"program": str(PROGRAM), "arguments": words}
-            process = self._context.Process(target=exec, args=(CALL, names))
-            process.start()
+            process = self._forked(words, given, cwd, out, err)
             process.join(timeout)
             if process.exitcode is None:
                 process.kill()
                 process.join()
                 raise subprocess.TimeoutExpired(words, timeout, out.read_text(), err.read_text())
             return Called(process.exitcode, out.read_text(), err.read_text())
+
+    def start(self, *arguments: object) -> Started:
+        """Call it and do not wait: the leader of a session of its own, whose words are not kept."""
+        process = self._forked([str(each) for each in arguments], self.env, None, os.devnull, os.devnull)
+        while process.exitcode is None and os.getpgid(process.pid) != process.pid:
+            time.sleep(0.001)
+        return Started(process)
+
+    def _forked(self, words: list[str], env: Mapping[str, str], cwd: Path | None, out: Any, err: Any) -> Any:
+        self._start()
+        names = {"env": dict(env), "cwd": str(cwd or Path.cwd()), "streams": [os.devnull, str(out), str(err)]}
+        process = self._context.Process(target=exec, args=(CALL, names | {"program": str(PROGRAM), "arguments": words}))
+        process.start()
+        return process
 
     def _start(self) -> None:
         """The server imports in the environment of the calls: Prefect reads its settings then."""

@@ -40,14 +40,11 @@ STAGES: dict[str, Callable[[Path], bool]] = {
 }
 
 
-def start(store: Path, env: dict[str, str], *more: str) -> subprocess.Popen[bytes]:
-    command = [str(RECSYS), "run", "--store", str(store), "--run-date", "2026-11-21", *NIGHT, *more]
-    return subprocess.Popen(
-        command, env=env, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def start(recsys, store: Path, *more: str):
+    return recsys.start("run", "--store", store, "--run-date", "2026-11-21", *NIGHT, *more)
 
 
-def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> bool:
+def kill_when(process, reached: Callable[[], bool]) -> bool:
     """SIGKILL as soon as a stage is reached; False where the run ended before."""
     while process.poll() is None:
         if reached():
@@ -59,7 +56,7 @@ def kill_when(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> 
 
 
 @pytest.mark.timeout(600)
-def test_killed_in_each_stage(cli, server_env, tmp_path, tables, readers) -> None:
+def test_killed_in_each_stage(cli, recsys, tmp_path, tables, readers) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     whole = cli("run", "--store", unbroken, "--run-date", "2026-11-21", *NIGHT, "--json").json
     before = cli("run", "--store", broken, "--run-date", "2026-11-20", "--rater", "means", "--json").json
@@ -68,7 +65,7 @@ def test_killed_in_each_stage(cli, server_env, tmp_path, tables, readers) -> Non
     killed = [
         stage
         for stage, reached in STAGES.items()
-        if kill_when(start(broken, server_env), lambda reached=reached: reached(broken))
+        if kill_when(start(recsys, broken), lambda reached=reached: reached(broken))
     ]
     final = cli("run", "--store", broken, "--run-date", "2026-11-21", *NIGHT, "--json").json
     reader.stopped.set()
@@ -84,13 +81,13 @@ def test_killed_in_each_stage(cli, server_env, tmp_path, tables, readers) -> Non
     cli("runs", "verify", "--store", broken)
 
 
-def test_sealed_stages_are_not_done_again(cli, server_env, tmp_path) -> None:
-    process = start(tmp_path, server_env)
+def test_sealed_stages_are_not_done_again(recsys, tmp_path) -> None:
+    process = start(recsys, tmp_path)
     assert kill_when(process, lambda: in_run("under-way/judged-rater.*")(tmp_path))
     prepared = next(tmp_path.glob("runs/*/*/prepared/prepared.json"))
     ranker = next(tmp_path.glob("runs/*/*/model/judged/ranker/model.json"))
     before = (prepared.stat().st_mtime_ns, ranker.stat().st_mtime_ns, ranker.read_bytes())
-    second = start(tmp_path, server_env)
+    second = start(recsys, tmp_path)
     assert kill_when(second, lambda: in_run("under-way/evaluated-*")(tmp_path))
     assert before == (prepared.stat().st_mtime_ns, ranker.stat().st_mtime_ns, ranker.read_bytes())
 
@@ -105,9 +102,9 @@ def test_the_same_night_twice_is_found_done(cli, tmp_path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/*") if path.is_file()} == stamps
 
 
-def test_a_second_run_is_told_who_holds_the_store(cli, server_env, tmp_path) -> None:
+def test_a_second_run_is_told_who_holds_the_store(cli, recsys, tmp_path) -> None:
     long = ("--set", "models.biased_mf.epochs=100000", "--set", "models.biased_mf.patience=100000")
-    process = start(tmp_path, server_env, *long)
+    process = start(recsys, tmp_path, *long)
     try:
         while not in_run("under-way/judged-rater.*")(tmp_path):
             assert process.poll() is None
