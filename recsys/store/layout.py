@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from recsys.errors import UsageError, disk_told
+from recsys.errors import UsageError, disk_told, sample
 from recsys.store.contents import Contents, LocalContents
 from recsys.store.files import sync_folder, write_whole
 from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, require_free
@@ -304,6 +304,29 @@ def run_id_of(folder: Path) -> str:
 def run_date_of(folder: Path) -> str:
     """The night, YYYY-MM-DD, of the run whose folder it is."""
     return folder.parent.name.removeprefix("run_date=")
+
+
+def folder_of(store: Store, run_id: str, folders: Iterable[Path], what: str = "run") -> Path:
+    """The one of these folders whose run's id begins so.
+
+    Args:
+        what: such folders are, for the message.
+
+    Raises:
+        UsageError: none or several do.
+    """
+    folders = list(folders)
+    fitting = [folder for folder in folders if run_id and run_id_of(folder).startswith(run_id)]
+    if len(fitting) != 1:
+        raise UsageError(
+            f"{f'More than one {what}' if fitting else f'No {what}'} in {store.name} begins with {run_id!r}."
+            if run_id
+            else "The run's id is empty.",
+            expected="the id of one run, or enough of its beginning",
+            found=sample(list(map(run_id_of, fitting or folders))) or f"no {what}",
+            todo="`recsys runs list` shows them",
+        )
+    return fitting[0]
 
 
 def _token_of(data: bytes) -> int:
