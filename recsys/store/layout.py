@@ -14,7 +14,7 @@ from pathlib import Path
 from recsys.errors import UsageError, disk_told, sample
 from recsys.store.contents import Contents, LocalContents
 from recsys.store.files import sync_folder, write_whole
-from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, require_free
+from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, last_token, require_free
 from recsys.store.place import LocalPlace, Place, Stamped, Taken, not_writable
 
 log = logging.getLogger("recsys")
@@ -205,23 +205,32 @@ class Store:
         self._link(pointer)
 
     def _swap(self, pointer: Pointer, token: int, found: Stamped | None) -> None:
-        if found is not None and (last := _token_of(found.data)) > token:
-            raise LeaseLost(f"a pointer stamped with token {last}, this run's is {token}")
+        _require_no_later(found, token)
         data = pointer.write(token)
         try:
             if found is None:
-                self.place.create(POINTER, data)
+                self.place.create(POINTER, data, lambda: self._require_latest(token))
             else:
                 self.place.replace(POINTER, data, found.version)
         except Taken as error:
             raise LeaseLost("a pointer that changed at the same moment") from error
 
-    def withdraw(self) -> None:
-        """Take the link and the pointer away: nothing is published."""
+    def _require_latest(self, token: int) -> None:
+        """Where there is no pointer that a later holder could have stamped, its lease speaks for it."""
+        if token and (last := last_token(self.place)) > token:
+            raise LeaseLost(f"a lease with token {last}, this run's is {token}")
+
+    def withdraw(self, token: int = 0) -> None:
+        """Take the link and the pointer away: nothing is published.
+
+        Raises:
+            LeaseLost: a later holder of the store has been at the pointer.
+        """
+        found = self.place.read(POINTER)
+        _require_no_later(found, token)
         link = self.pointer_file.parent / "current"
         if link.is_symlink():
             link.unlink()
-        found = self.place.read(POINTER)
         if found is not None:
             self.place.remove(POINTER, found.version)
 
@@ -327,6 +336,11 @@ def folder_of(store: Store, run_id: str, folders: Iterable[Path], what: str = "r
             todo="`recsys runs list` shows them",
         )
     return fitting[0]
+
+
+def _require_no_later(found: Stamped | None, token: int) -> None:
+    if found is not None and (last := _token_of(found.data)) > token:
+        raise LeaseLost(f"a pointer stamped with token {last}, this run's is {token}")
 
 
 def _token_of(data: bytes) -> int:
