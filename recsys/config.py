@@ -220,7 +220,9 @@ class ScoreConfig(Section):
 class RulesConfig(Section):
     """Policy over the lists; the models and their metrics know nothing of it."""
 
-    file: str | None = Field(None, min_length=1, description="TOML or Parquet, see docs/rules.md; unset: no rules")
+    file: str | None = Field(
+        None, min_length=1, description="TOML or Parquet, in an object store too, see docs/rules.md; unset: no rules"
+    )
 
 
 class MonitorConfig(Section):
@@ -274,7 +276,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _addresses(self) -> RunConfig:
         """An address with a key in it goes no further: parameters of a flow are kept by Prefect's server."""
-        given = (self.store, self.input.ratings, self.input.items, self.download.mirror, self.prepare.test_ratings)
+        inputs = self.input.ratings, self.input.items, self.prepare.test_ratings, self.rules.file
+        given = (self.store, self.download.mirror, *inputs)
         for address in given:
             if address is not None and is_remote(address):
                 Address.parse(address)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 UNKNOWN = -1  # the index of an id that is not in the map
+ROW_GROUP_IDS = 1 << 16  # who asks for some users reads the row groups they are in: 512 KB of whole numbers each
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +59,38 @@ class IdMap:
 
     def save(self, folder: Path) -> None:
         """Write `user_ids.parquet` and `item_ids.parquet` into `folder`."""
-        pq.write_table(pa.table({"user_id": self.user_ids}), folder / "user_ids.parquet", compression="zstd")
-        pq.write_table(pa.table({"item_id": self.item_ids}), folder / "item_ids.parquet", compression="zstd")
+        for name, ids in (("user", self.user_ids), ("item", self.item_ids)):
+            file, table = folder / f"{name}_ids.parquet", pa.table({f"{name}_id": ids})
+            pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP_IDS)
 
     @classmethod
     def load(cls, folder: Path) -> IdMap:
         """Read what `save` wrote."""
-        users = pq.read_table(folder / "user_ids.parquet")["user_id"].combine_chunks()
         items = pq.read_table(folder / "item_ids.parquet")["item_id"].combine_chunks()
-        return cls(users, items)
+        return cls(pq.read_table(folder / "user_ids.parquet")["user_id"].combine_chunks(), items)
+
+    @classmethod
+    def load_some(cls, folder: Path, start: int, stop: int) -> IdMap:
+        """All items, and of the users those with user_index `start` to `stop`: its own user_index begin at 0."""
+        items = pq.read_table(folder / "item_ids.parquet")["item_id"].combine_chunks()
+        return cls(_some(folder / "user_ids.parquet", start, stop), items)
 
 
 def positions(ids: pa.Array, known: pa.Array) -> NDArray[np.int32]:
     """(n,) int32 positions of the ids in `known`, `UNKNOWN` where an id is not there."""
     found = pc.index_in(pc.cast(ids, known.type), value_set=known)
     return pc.fill_null(found, UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int32)
+
+
+def _some(file: Path, start: int, stop: int) -> pa.Array:
+    """Rows `start` to `stop` of the only column, from the row groups that they are in."""
+    with pq.ParquetFile(file) as opened:
+        rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+        edges = np.append(0, np.cumsum(rows, dtype=np.int64))
+        groups = np.flatnonzero((edges[:-1] < stop) & (edges[1:] > start) & (start < stop))
+        found = opened.read_row_groups(groups.tolist()).column(0)
+    first = int(edges[groups[0]]) if len(groups) else start
+    return found.slice(start - first, stop - start).combine_chunks()
 
 
 def _bytes_of(ids: pa.Array) -> bytes:

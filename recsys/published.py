@@ -32,7 +32,7 @@ from recsys.ratings import IdType
 from recsys.read import read_pairs
 from recsys.read.blocks import file_bytes
 from recsys.read.ids import typed_ids
-from recsys.store import MANIFEST, TABLES, Pointer, Store, open_store, run_id_of
+from recsys.store import MANIFEST, REFUSED, TABLES, Pointer, Store, folder_of, open_store, run_id_of
 from recsys.store.contents import Contents, LocalContents
 
 log = logging.getLogger("recsys")
@@ -261,13 +261,10 @@ class PublishedRun:
             raise self.damaged(damage)
         return damage.files
 
-    def damage(self, name: str = MANIFEST) -> Damage:
-        """What is missing, changed or not named; reads all files.
-
-        Args:
-            name: of the manifest, where the gate has refused the run.
-        """
-        return find_damage(self._contents, name)
+    def damage(self) -> Damage:
+        """What is missing, changed or not named, by the manifest; by that of a refused run where it is one."""
+        refused = not (self.folder / MANIFEST).exists() and (self.folder / REFUSED).exists()
+        return find_damage(self._contents, REFUSED if refused else MANIFEST)
 
     def damaged(self, damage: Damage) -> DamagedRun:
         """The message of it."""
@@ -317,18 +314,8 @@ def find_run(store: Store | Path | str, run_id: str) -> PublishedRun:
         UsageError: none or several fit.
     """
     store = open_store(store)
-    runs = _with_manifest(store)
-    fitting = [run for run in runs if run_id and run.run_id.startswith(run_id)]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"{'More than one run' if fitting else 'No complete run'} in {store.name} begins with {run_id!r}."
-            if run_id
-            else "The run's id is empty.",
-            expected="the id of one run, or enough of its beginning",
-            found=sample([run.run_id for run in fitting or runs]) or "no complete run",
-            todo="`recsys runs list` shows them",
-        )
-    return fitting[0]
+    there = (run.folder for run in _with_manifest(store))
+    return PublishedRun(folder_of(store, run_id, there, "complete run"), store)
 
 
 def _with_manifest(store: Store) -> list[PublishedRun]:

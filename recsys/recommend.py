@@ -20,7 +20,7 @@ from recsys.download.own import take_own
 from recsys.errors import sample
 from recsys.identifiers import UNKNOWN, IdMap
 from recsys.parquet import write_file
-from recsys.prepare.training_set import TrainingSet
+from recsys.prepare.training_set import Catalogue
 from recsys.published import PublishedRun
 from recsys.ratings import Ratings
 from recsys.read import read_ratings
@@ -92,7 +92,7 @@ def recommend(
     given = _read(run, ratings, input or InputConfig())
     ids = IdMap(given.user_ids, run.prepared.ids.item_ids)
     scorer = _scorer(run, n, compute or ComputeConfig())
-    blocks = [to_table(lists, ids) for lists in scorer.blocks(_people(run, given, scorer.training_set))]
+    blocks = [to_table(lists, ids) for lists in scorer.blocks(_people(run, given, scorer.catalogue))]
     schema = tables.recommendations(ids.user_ids.type, ids.item_ids.type)
     fold_in = FoldIn(run, given, pa.concat_tables([schema.empty_table(), *blocks]))
     _tell(fold_in)
@@ -113,24 +113,25 @@ def _read(run: PublishedRun, ratings: pa.Table | Path | str, input: InputConfig)
 
 
 def _scorer(run: PublishedRun, n: int, compute: ComputeConfig) -> Scorer:
-    training_set = run.prepared.published_set(run.manifest["config"]["train"]["refit"])
+    refitted = run.manifest["config"]["train"]["refit"]
+    catalogue = run.prepared.catalogue("all" if refitted else "split", popularity="all")
     rules = Rules.of_run(run.part("rules").parent)
-    return Scorer(training_set, run.ranker(), run.rater(), run.prepared.scale, n, compute, rules)
+    return Scorer(catalogue, run.ranker(), run.rater(), run.prepared.scale, n, compute, rules)
 
 
-def _people(run: PublishedRun, ratings: Ratings, training_set: TrainingSet) -> People:
+def _people(run: PublishedRun, ratings: Ratings, catalogue: Catalogue) -> People:
     n = ratings.n_users
-    histories = _histories(run, ratings, training_set)
+    histories = _histories(run, ratings, catalogue)
     return People(np.arange(n, dtype=np.int32), histories, _seen(run, ratings), np.zeros(n, bool), new=True)
 
 
-def _histories(run: PublishedRun, ratings: Ratings, training_set: TrainingSet) -> csr_matrix:
+def _histories(run: PublishedRun, ratings: Ratings, catalogue: Catalogue) -> csr_matrix:
     """(n_people, n_columns) CSR float32 of the ratings of items that the models have a column for."""
     item = _item_index(run, ratings)[ratings.item_index]
-    column = np.where(item == UNKNOWN, np.int32(UNKNOWN), training_set.column_of[item])
+    column = np.where(item == UNKNOWN, np.int32(UNKNOWN), catalogue.column_of[item])
     known = column != UNKNOWN
     pairs = (ratings.user_index[known], column[known])
-    histories = csr_matrix((ratings.rating[known], pairs), shape=(ratings.n_users, len(training_set.items)))
+    histories = csr_matrix((ratings.rating[known], pairs), shape=(ratings.n_users, len(catalogue.items)))
     histories.sort_indices()
     return histories
 

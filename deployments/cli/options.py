@@ -43,6 +43,7 @@ MinUserRatings = Annotated[int | None, typer.Option(help="users with fewer ratin
 Split = Annotated[str | None, typer.Option(help="random, per-user, leave-last or time")]
 TestFraction = Annotated[float | None, typer.Option(help="share of the ratings held out")]
 TestRatings = Annotated[str | None, typer.Option(help="a given hold-out, never trained on")]
+Rules = Annotated[str | None, typer.Option(help="what may stand in a list: TOML or Parquet; docs/rules.md")]
 Seed = Annotated[int | None, typer.Option(help="seed of splits, weights, shuffles and intervals")]
 
 

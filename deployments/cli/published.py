@@ -25,7 +25,7 @@ from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_d
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
 from recsys.history.holds import Holds, read_holds
-from recsys.store import BrokenPointer, run_date_of, run_id_of
+from recsys.store import BrokenPointer, folder_of, run_date_of, run_id_of
 from recsys.store import Store as RunStore
 
 RATED_HEAD = ("rated", "title")
@@ -106,23 +106,42 @@ def list_runs(store: Store = None, json_output: Json = False) -> None:
 def show_run(
     run: Annotated[str, typer.Argument(metavar="RUN")], store: Store = None, json_output: Json = False
 ) -> None:
-    """One run: verdict, input, metrics, timings.
+    """One run in whatever state: why it is so and, where it was made to its end, input, verdict, metrics, timings.
+
+    With --json the manifest, where there is one, and `state` and `reason` beside it.
 
     Example: `recsys runs show 3f2a`
     """
-    from recsys.published import find_run
-    from recsys.summary import before, facts, gate_rows, metric_rows
+    from recsys.published import PublishedRun
+    from recsys.states import state_of
 
     root = store_of(store)
-    found = find_run(root, run)
-    manifest = found.manifest
+    folder = folder_of(root, run, root.runs())
+    state, found = state_of(folder), PublishedRun(folder, root)
     if json_output:
-        result(manifest)
-        return
-    table(f"Run {found.run_id} of {manifest['run_date']}", ("what", "which"), facts(manifest).items())
+        about = {"run_id": found.run_id, "run_date": run_date_of(folder), "address": found.address}
+        result({**about, **state.manifest, "state": state.name, "reason": state.reason})
+    else:
+        table(
+            f"Run {found.run_id} of {run_date_of(folder)}", ("what", "which"),
+            {"state": state.name, "reason": state.reason, "stands in": found.address}.items(),
+        )  # fmt: skip
+        if state.manifest:
+            with found.reading():
+                _show_made(root, folder, state.manifest)
+    if state.name == "damaged":  # the object above is the one on standard output, so it is told and not raised
+        known = found.damaged(found.damage())
+        error(str(known))
+        raise typer.Exit(known.exit_code)
+
+
+def _show_made(root: RunStore, folder: Path, manifest: Mapping[str, Any]) -> None:
+    from recsys.summary import before, facts, gate_rows, metric_rows
+
+    table("Made", ("what", "which"), facts(manifest).items())
     checks = ([row["check"], verdict_text(row["finding"]), row["reason"]] for row in gate_rows(manifest))
     table("Gate", ("check", "finding", "reason"), checks)
-    metrics = metric_rows(manifest, before(root, found.folder))
+    metrics = metric_rows(manifest, before(root, folder))
     table("Metrics", list(metrics[0]), (list(row.values()) for row in metrics), spare=("change",))
     table(
         "Stages",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from deployments.cli.options import (
     MinUserRatings,
     Mirror,
     Ratings,
+    Rules,
     Seed,
     Set,
     Split,
@@ -29,6 +29,7 @@ from deployments.cli.options import (
     load_config,
 )
 from deployments.cli.stopping import stoppable
+from recsys.addresses import local_path
 from recsys.config import RunConfig
 from recsys.errors import GateRefused
 from recsys.store import REFUSED, open_store
@@ -64,7 +65,7 @@ def run(
     split: Split = None,
     test_fraction: TestFraction = None,
     test_ratings: TestRatings = None,
-    rules: Annotated[str | None, typer.Option(help="what may stand in a list: TOML or Parquet; docs/rules.md")] = None,
+    rules: Rules = None,
     run_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD; unset: today in UTC")] = None,
     seed: Seed = None,
     engine: Annotated[str | None, typer.Option(help="where the stages run: local or dask")] = None,
@@ -92,8 +93,9 @@ def _refuse_early(config: RunConfig) -> None:
     from recsys.rules.source import read_rules
 
     check_models(config)
-    if config.rules.file is not None:
-        read_rules(Path(config.rules.file).expanduser())
+    rules = None if config.rules.file is None else local_path(config.rules.file)
+    if rules is not None:
+        read_rules(rules)
     for name in unused_models(config):
         used = f"the ranker is {config.train.ranker}, the rater {config.train.rater}"
         console.print(Text(f"models.{name} has settings and is not used: {used}", style="yellow"))

@@ -33,7 +33,7 @@ def open_run(config: RunConfig, run_date: date, token: int = 0) -> Run:
     store = open_store(config.store, config.compute.workspace)
     uri = store.name if isinstance(store, RemoteStore) else ""
     snapshot, holdout = take_inputs(config, store)
-    rules = take_rules(config.rules.file, snapshot)
+    rules = take_rules(config.rules.file, snapshot, store.raw)
     run = Run(store.root, run_date, config, snapshot, holdout, token, rules, uri)
     store.pull("nights")
     store.has_manifest(run.folder)  # brings it, where another machine has completed the run

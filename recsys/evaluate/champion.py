@@ -81,9 +81,9 @@ class Champion:
 
     def lists(self, shard: Shard, n: int, compute: ComputeConfig) -> NDArray[np.int32]:
         """(n_shard_users, n) int32, tonight's item_index by rank, -1 where a list is short or an item is gone."""
-        training_set = self.theirs.training_set("split")
-        scorer = Scorer(training_set, self.ranker(), None, self.theirs.scale, n, compute)
-        people = self._people(shard, training_set.column_of, len(training_set.items))
+        catalogue = self.theirs.catalogue("split")
+        scorer = Scorer(catalogue, self.ranker(), None, self.theirs.scale, n, compute)
+        people = self._people(shard, catalogue.column_of, len(catalogue.items))
         lists = np.full((len(shard), n), UNKNOWN, dtype=np.int32)
         for new in (False, True):
             rows = np.flatnonzero((people.listed_as < 0) == new)

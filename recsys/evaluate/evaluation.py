@@ -69,11 +69,11 @@ def list_shard(
     folder: Path, prepared: Prepared, shard: Shard, ranker: Ranker, cutoffs: Sequence[int], compute: ComputeConfig
 ) -> None:
     """A ranker's lists for a shard's users, in the published format; nothing of the hold-out counts as seen."""
-    ids, n = prepared.ids, max(cutoffs)
-    scorer = Scorer(prepared.training_set("split"), ranker, None, prepared.scale, n, compute)
+    ids, n = prepared.ids_of(shard), max(cutoffs)
+    scorer = Scorer(prepared.catalogue("split"), ranker, None, prepared.scale, n, compute)
     people = People.of_shard(prepared, "split", shard, seen="split")
     schema = recommendations(ids.user_ids.type, ids.item_ids.type)
-    batches = (to_table(block, ids) for block in ahead(scorer.blocks(people)))
+    batches = (to_table(block, ids, shard.start) for block in ahead(scorer.blocks(people)))
     write_parts(folder, schema, batches, total_rows=len(people) * n, metadata={})
 
 

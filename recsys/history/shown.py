@@ -14,7 +14,7 @@ from recsys.gate.stage import DRIFT
 from recsys.history.holds import Holds, read_holds, write_holds
 from recsys.publish.manifest import seal, sealed_manifest
 from recsys.published import PublishedRun, complete_runs, find_run
-from recsys.store import MANIFEST, REFUSED, Store, run_id_of
+from recsys.store import MANIFEST, REFUSED, Store, folder_of
 
 Done = Literal["published", "unchanged"]
 
@@ -64,7 +64,7 @@ def promote(store: Store, run_id: str, *, by: str, reason: str) -> Shown:
         run = PublishedRun(folder, store)
         holds = _not_pinned_elsewhere(store, run.run_id)
         name = MANIFEST if (folder / MANIFEST).exists() else REFUSED
-        _require_whole(run, name)
+        _require_whole(run)
         if name == REFUSED:
             _accept(store, folder, {"by": by, "at": datetime.now(UTC).isoformat(timespec="seconds"), "reason": reason})
         store.hide(folder / REFUSED)
@@ -103,8 +103,8 @@ def _show(store: Store, run: PublishedRun, token: int) -> Shown:
     return Shown(run.run_id, run.manifest["run_date"], outcome)
 
 
-def _require_whole(run: PublishedRun, name: str = MANIFEST) -> None:
-    damage = run.damage(name)
+def _require_whole(run: PublishedRun) -> None:
+    damage = run.damage()
     if damage:
         raise run.damaged(damage)
 
@@ -123,16 +123,8 @@ def _not_pinned_elsewhere(store: Store, run_id: str) -> Holds:
 
 def _made(store: Store, run_id: str) -> Path:
     """The folder of a run that is complete or refused."""
-    made = [folder for folder in store.runs() if (folder / MANIFEST).exists() or (folder / REFUSED).exists()]
-    fitting = [folder for folder in made if run_id and run_id_of(folder).startswith(run_id)]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"{'More than one run' if fitting else 'No run'} made to its end in {store.name} begins with {run_id!r}.",
-            expected="the id of one run, or enough of its beginning",
-            found=f"{len(fitting)} of {len(made)} runs",
-            todo="`recsys runs list` shows them",
-        )
-    return fitting[0]
+    made = (folder for folder in store.runs() if (folder / MANIFEST).exists() or (folder / REFUSED).exists())
+    return folder_of(store, run_id, made, "run that was made to its end")
 
 
 def _accept(store: Store, folder: Path, promoted: dict[str, str]) -> None:

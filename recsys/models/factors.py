@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +55,10 @@ class Factors:
     user_bias: Vector
     item_bias: Vector
     span: tuple[float, float] | None = None
+
+    def of(self, users: NDArray[Any] | slice) -> Factors:
+        """With these rows of the users."""
+        return replace(self, users=self.users[users], user_bias=self.user_bias[users])
 
     @property
     def formula(self) -> Formula:
@@ -109,10 +112,9 @@ class FactorModel(PairModel):
         """The factors of users and of items."""
         return self.factors.users, self.factors.items
 
-    @cached_property
-    def formula(self) -> Formula:
-        """Factors, with the biases as offsets."""
-        return self.factors.formula
+    def formula_of(self, users: NDArray[Any] | slice) -> Formula:
+        """Factors, with the biases as offsets: of a mapped table only these rows are read."""
+        return self.factors.of(users).formula
 
     @property
     def folds_in(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -43,14 +42,20 @@ class PairModel(RanksByRating):
     def vectors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The tables of users and of items, a row each; rows beyond the users' may follow."""
 
-    @cached_property
     @abstractmethod
-    def formula(self) -> Formula:
-        """The ratings of all rows of both tables, in float64."""
+    def formula_of(self, users: NDArray[Any] | slice) -> Formula:
+        """The ratings of these rows of the table of users and all rows of the other, in float64."""
 
     def predict(self, user_index: NDArray[np.int32], item_index: NDArray[np.int32]) -> NDArray[np.float32]:
         """(n,) float32; NaN for a user or item without a rating in training."""
-        return predicted_pairs(partial(pair_scores, self.formula), user_index, item_index, self.learned, self.row_of)
+        return predicted_pairs(self._rated, user_index, item_index, self.learned, self.row_of)
+
+    def _rated(self, user: NDArray[np.int32], row: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Of pairs of rows. Neighbouring users, as a stage asks for them, cost as many rows, not the whole table."""
+        if not len(user):
+            return np.empty(0, np.float32)
+        first = int(user.min())
+        return pair_scores(self.formula_of(slice(first, int(user.max()) + 1)), user - np.int32(first), row)
 
     def can_score(self, histories: Histories) -> NDArray[np.bool_]:
         """Users with a rating in training, and whoever has rated something where the model folds in."""
@@ -87,7 +92,7 @@ class PairModel(RanksByRating):
         return TopN(columns, scores)
 
     def _formula_of(self, histories: Histories, users: NDArray[np.bool_]) -> Formula:
-        return self.formula.of(histories.user_index[users]).over(self.row_of[self.items])
+        return self.formula_of(histories.user_index[users]).over(self.row_of[self.items])
 
     @property
     def _known(self) -> NDArray[np.bool_]:

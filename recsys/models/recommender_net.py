@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from recsys.compute import one_blas_thread
@@ -65,8 +66,12 @@ class RecommenderNet(KerasPairModel):
 
         return network, with_table_reg(error, [network.user_embedding, network.item_embedding], settings.table_reg)
 
+    def formula_of(self, users: NDArray[Any] | slice) -> Formula:
+        """See `_formula`."""
+        return self._formula.of(users)
+
     @cached_property
-    def formula(self) -> Formula:
+    def _formula(self) -> Formula:
         """The first layer's part of each user, its bias with it, and of each item; then the last layer."""
         kernel = self.weights["hidden/kernel"].astype(np.float64)
         size = self.record["embedding_size"]

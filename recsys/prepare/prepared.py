@@ -13,7 +13,7 @@ quarantine.parquet prepared.json
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from scipy.sparse import csr_matrix
 from recsys.identifiers import IdMap
 from recsys.prepare.arrays import read_array
 from recsys.prepare.shards import Shard
-from recsys.prepare.training_set import TrainingSet
+from recsys.prepare.training_set import Catalogue, TrainingSet
 from recsys.ratings import Scale
 
 Part = Literal["split", "all"]
@@ -68,6 +68,15 @@ class Prepared:
     def ids(self) -> IdMap:
         """The id map."""
         return IdMap.load(self.folder)
+
+    def ids_of(self, shard: Shard) -> IdMap:
+        """All items and a shard's users, whose positions are counted from its first; memory follows the shard."""
+        return IdMap.load_some(self.folder, shard.start, shard.stop)
+
+    @property
+    def id_map_sha256(self) -> str:
+        """The hash of the id map, as it was recorded; reading the ids is left out."""
+        return str(self._record["id_map_sha256"])
 
     @cached_property
     def counts(self) -> Counts:
@@ -114,16 +123,14 @@ class Prepared:
         """The training set without (`split`) or with (`all`) the hold-out, memory-mapped."""
         return _load_training_set(self.folder / part)
 
-    def published_set(self, refit: bool) -> TrainingSet:
-        """The training set in the published models' columns, with the popularity of all ratings.
+    def catalogue(self, part: Part, popularity: Part | None = None) -> Catalogue:
+        """The items in the columns of the models of one part, counted in another; None: in the same.
 
-        Args:
-            refit: whether these models were fitted on all ratings, or only on those beside the hold-out.
+        The published models are of `all` where they were fitted again, else of `split`, counted in `all`.
         """
-        full = self.training_set("all")
-        if refit:
-            return full
-        return replace(self.training_set("split"), item_counts=full.item_counts, item_sums=full.item_sums)
+        counted = popularity or part
+        counts, sums = self.array(f"{counted}/item_counts"), self.array(f"{counted}/item_sums")
+        return Catalogue(self.array(f"{part}/items"), counts, sums)
 
     def histories(self, part: Part, shard: Shard) -> csr_matrix:
         """(n_shard_users, n_columns) CSR float32: the rows of the part's training set, columns ascending."""

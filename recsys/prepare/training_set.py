@@ -15,6 +15,31 @@ from recsys.read.repeats import by_pair
 
 
 @dataclass(frozen=True, eq=False)
+class Catalogue:
+    """What of a training set is an item's: as large for any number of users.
+
+    Attributes:
+        items: (n_columns,) int32, the item_index of each column, ascending.
+        item_counts: (n_items,) int64, ratings of every item of the input, kept or not.
+        item_sums: (n_items,) float64, the sum of those ratings.
+    """
+
+    items: NDArray[np.int32]
+    item_counts: NDArray[np.int64]
+    item_sums: NDArray[np.float64]
+
+    @cached_property
+    def column_of(self) -> NDArray[np.int32]:
+        """(n_items,) the column of each item_index, `UNKNOWN` for an item not kept."""
+        return columns_of(self.items, len(self.item_counts))
+
+    @cached_property
+    def popular(self) -> NDArray[np.int32]:
+        """The item_index of all items with a rating, by (ratings descending, item_index ascending)."""
+        return by_popularity(self.item_counts)[: np.count_nonzero(self.item_counts)]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Ratings of all users on the items kept; a column is an item kept.
 
@@ -42,6 +67,11 @@ class TrainingSet:
     def n_items(self) -> int:
         """All items of the input, kept or not."""
         return len(self.item_counts)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Its items."""
+        return Catalogue(self.items, self.item_counts, self.item_sums)
 
     @cached_property
     def learned(self) -> csr_matrix:

@@ -97,7 +97,7 @@ def mend_pointer(store: Store, token: int = 0, *, damaged: str | None = None) ->
         night, why = error.night, f"{error.what} {error.found}"
     whole = _latest_whole(store, night, damaged)
     if whole is None:
-        store.withdraw()
+        store.withdraw(token)
         log.warning("publish: the pointer is taken away: %s; there is no whole run before", why)
     else:
         store.point_to(whole, token)

@@ -38,7 +38,7 @@ class Formula:
     hidden: Floats
     span: tuple[float, float] | None = None
 
-    def of(self, users: NDArray[Any]) -> Self:
+    def of(self, users: NDArray[Any] | slice) -> Self:
         """The formula of these rows of the users."""
         return replace(self, users=self.users[users], user_offset=self.user_offset[users])
 

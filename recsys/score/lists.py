@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from recsys.models.base import Histories, Ranker, Rater
 from recsys.parquet import ROW_GROUP_ROWS
 from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.shards import Shard
-from recsys.prepare.training_set import TrainingSet, by_popularity
+from recsys.prepare.training_set import Catalogue
 from recsys.progress import track
 from recsys.rules.effects import Effects
 from recsys.rules.lists import Without, ruled
@@ -105,7 +105,7 @@ class Scorer:
     """What a list is made from.
 
     Attributes:
-        training_set: the models' columns, and the popularity of all items; its ratings are not looked at.
+        catalogue: the models' columns, and the popularity of all items.
         ranker: orders the items.
         rater: predicts ratings; None leaves them out.
         scale: lowest and highest rating; predictions are clipped to it.
@@ -113,7 +113,7 @@ class Scorer:
         rules: what may stand in a list; None: all.
     """
 
-    training_set: TrainingSet
+    catalogue: Catalogue
     ranker: Ranker
     rater: Rater | None
     scale: tuple[float, float]
@@ -133,11 +133,6 @@ class Scorer:
                 yield self._lists(block)
                 bar.advance(len(block))
 
-    @cached_property
-    def _popular(self) -> NDArray[np.int32]:
-        counts = self.training_set.item_counts
-        return by_popularity(counts)[: np.count_nonzero(counts)]
-
     def _lists(self, people: People) -> Lists:
         user_index = np.full(len(people), UNKNOWN, dtype=np.int32) if people.new else people.listed_as
         histories = Histories(user_index, people.ratings, self._to_columns(people.seen))
@@ -150,7 +145,15 @@ class Scorer:
         self._top_up(item_index, people.seen)
         effects = None
         if self.rules is not None:
-            made_from = (best, top.scores, item_index, scored, self.training_set.items, self._popular, people.seen)
+            made_from = (
+                best,
+                top.scores,
+                item_index,
+                scored,
+                self.catalogue.items,
+                self.catalogue.popular,
+                people.seen,
+            )
             without = Without(*made_from, partial(self._best, histories))
             cohorts, threads = self.rules.cohort(user_index), thread_count(self.compute)
             columns, scores, item_index, effects = ruled(self.rules, cohorts, without, threads)
@@ -174,18 +177,18 @@ class Scorer:
 
     def _to_columns(self, seen: csr_matrix) -> csr_matrix:
         """The same pairs in the model's columns; entries of items not kept are dropped."""
-        column = self.training_set.column_of[seen.indices]
+        column = self.catalogue.column_of[seen.indices]
         keep = column != UNKNOWN
         indptr = np.concatenate(([0], np.cumsum(keep)))[seen.indptr]
-        shape = (seen.shape[0], len(self.training_set.items))
+        shape = (seen.shape[0], len(self.catalogue.items))
         return csr_matrix((seen.data[keep], column[keep], indptr), shape=shape)
 
     def _to_items(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
-        return np.where(columns >= 0, self.training_set.items[columns], np.int32(UNKNOWN))
+        return np.where(columns >= 0, self.catalogue.items[columns], np.int32(UNKNOWN))
 
     def _top_up(self, item_index: NDArray[np.int32], seen: csr_matrix) -> None:
         def fill(start: int, stop: int) -> None:
-            fill_from_order(start, stop, self._popular, seen.indptr, seen.indices, item_index)
+            fill_from_order(start, stop, self.catalogue.popular, seen.indptr, seen.indices, item_index)
 
         over_ranges(fill, len(item_index), thread_count(self.compute))
 
@@ -193,7 +196,7 @@ class Scorer:
         if self.rater is None:
             return np.full(item_index.shape, np.nan, dtype=np.float32)
         if people.new:
-            column = np.where(item_index >= 0, self.training_set.column_of[item_index], np.int32(UNKNOWN))
+            column = np.where(item_index >= 0, self.catalogue.column_of[item_index], np.int32(UNKNOWN))
             predicted = self.rater.predict_new(histories.ratings, column)
         else:
             predicted = self.rater.predict(np.repeat(histories.user_index, self.n), item_index.ravel())
@@ -205,12 +208,16 @@ def _sources(people: People, columns: NDArray[np.int32]) -> NDArray[np.int8]:
     return np.where(columns >= 0, np.where(learned, np.int8(MODEL), np.int8(FOLD_IN)), np.int8(POPULAR))
 
 
-def to_table(lists: Lists, ids: IdMap) -> pa.Table:
-    """The lists as rows of the published `recommendations` schema."""
+def to_table(lists: Lists, ids: IdMap, first: int = 0) -> pa.Table:
+    """The lists as rows of the published `recommendations` schema.
+
+    Args:
+        ids: of all users, or of those from `first` on.
+    """
     stands = lists.item_index >= 0
     n = stands.shape[1]
     rank = np.broadcast_to(np.arange(1, n + 1, dtype=np.int32), stands.shape)
-    listed_as = np.broadcast_to(lists.listed_as[:, None], stands.shape)
+    listed_as = np.broadcast_to(lists.listed_as[:, None] - np.int32(first), stands.shape)
     because, predicted = lists.because[stands], lists.predicted[stands]
     columns = [
         ids.user_ids.take(pa.array(listed_as[stands])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -10,6 +12,10 @@ from recsys import tables
 from recsys.identifiers import IdMap
 from recsys.models.base import Embeddings, Model, TopN
 from recsys.prepare.shards import Shard
+
+# Users a row group: 4 MB of 64 factors. With as many rows as a group of lists has they were 25 MB, of which the writer,
+# the reader and what is read ahead of it held six copies: more than all else that scoring holds.
+VECTOR_ROWS = 1 << 14
 
 
 def similar_table(similar: TopN, items: NDArray[np.int32], ids: IdMap) -> pa.Table:
@@ -38,11 +44,16 @@ def item_embeddings(model: Model, ids: IdMap) -> pa.Table:
     return _table("item_id", ids.item_ids.take(pa.array(items)), vectors.items[vectors.items_learned])
 
 
-def user_embeddings(model: Model, ids: IdMap, shard: Shard) -> pa.Table:
-    """Rows of `user_embeddings` by user_id for the users of a shard, of a model that has vectors."""
+def user_embeddings(model: Model, ids: IdMap, shard: Shard) -> Iterator[pa.Table]:
+    """Rows of `user_embeddings` by user_id for the users of a shard, of a model that has vectors, some at a time.
+
+    Args:
+        ids: of the users of the shard.
+    """
     vectors = _embeddings(model)
-    users = shard.start + np.flatnonzero(vectors.users_learned[shard.start : shard.stop])
-    return _table("user_id", ids.user_ids.take(pa.array(users)), vectors.users[users])
+    for start in range(shard.start, shard.stop, VECTOR_ROWS):
+        users = start + np.flatnonzero(vectors.users_learned[start : min(start + VECTOR_ROWS, shard.stop)])
+        yield _table("user_id", ids.user_ids.take(pa.array(users - shard.start)), vectors.users[users])
 
 
 def _embeddings(model: Model) -> Embeddings:

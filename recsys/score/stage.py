@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from recsys import tables
 from recsys.compute import ahead
+from recsys.identifiers import IdMap
 from recsys.models.base import Model, Ranker, Rater
 from recsys.parquet import ROW_GROUP_ROWS, row_groups, write_batches, write_parts
 from recsys.prepare.prepared import Part, Prepared
-from recsys.prepare.training_set import TrainingSet, by_popularity
+from recsys.prepare.shards import Shard
+from recsys.prepare.training_set import Catalogue
 from recsys.rules.effects import Effects
 from recsys.rules.policy import Rules
 from recsys.run import Run
@@ -28,6 +30,7 @@ from recsys.train.stage import fitted_on_all, forget_models, load_ranker, load_r
 log = logging.getLogger("recsys")
 
 EFFECTS = "effects.json"  # of a shard: what rules changed there
+NOBODY = Shard(0, 0)
 
 
 def table_metadata(run: Run) -> dict[str, str]:
@@ -38,7 +41,7 @@ def table_metadata(run: Run) -> dict[str, str]:
         "run_date": run.run_date.isoformat(),
         "ranker": run.config.train.ranker,
         "rater": run.config.train.rater,
-        "id_map_sha256": run.prepared.ids.sha256,
+        "id_map_sha256": run.prepared.id_map_sha256,
     }
 
 
@@ -52,40 +55,40 @@ def score_shard(run: Run, number: int) -> None:
     with sealed_stage(_shard_folder(run, number), run.shard_record("score", number), under_way=run.under_way) as folder:
         if folder is not None:
             prepared, shard = run.prepared, run.prepared.shards[number]
-            ranker, rater = _ranker(run), _rater(run)
+            ids, ranker, rater = prepared.ids_of(shard), _ranker(run), _rater(run)
             part: Part = "all" if run.config.train.refit else "split"
             people = People.of_shard(prepared, part, shard, seen="all")
             served = np.flatnonzero(prepared.array("served", shard.start, shard.stop))
             people = people if len(served) == len(people) else people.take(served)
             scorer = Scorer(
-                prepared.published_set(run.config.train.refit), ranker, rater, prepared.scale, run.config.score.top_n,
-                run.config.compute, Rules.of_run(run.folder),
+                _catalogue(run), ranker, rater, prepared.scale, run.config.score.top_n, run.config.compute,
+                Rules.of_run(run.folder),
             )  # fmt: skip
             changed: list[Effects | None] = []
-            blocks = (to_table(_noted(lists, changed), prepared.ids) for lists in ahead(scorer.blocks(people)))
-            write_batches(folder / "recommendations.parquet", _schema(run), blocks)
+            schema = tables.recommendations(ids.user_ids.type, ids.item_ids.type)
+            blocks = (to_table(_noted(lists, changed), ids, shard.start) for lists in ahead(scorer.blocks(people)))
+            write_batches(folder / "recommendations.parquet", schema, blocks)
             effects = [one for one in changed if one is not None]
             if effects:
                 sum(effects[1:], effects[0]).save(folder / EFFECTS)
             model = _with_embeddings(ranker, rater)
             if model is not None:
-                users = user_embeddings(model, prepared.ids, shard)
-                write_batches(folder / "user_embeddings.parquet", users.schema, [users])
+                schema = tables.embeddings("user_id", ids.user_ids.type)
+                write_batches(folder / "user_embeddings.parquet", schema, user_embeddings(model, ids, shard))
 
 
 def score(run: Run) -> int:
     """Write the tables, each once, from the shards and the models; returns the rows of the recommendations."""
     started = time.monotonic()
-    prepared, training_set = run.prepared, run.prepared.published_set(run.config.train.refit)
-    ranker, rater = _ranker(run), _rater(run)
-    _write(run, "popular_items", popular_table(training_set, prepared))
-    _write(run, "quarantine", prepared.quarantine().cast(tables.QUARANTINE))
+    ids, ranker, rater = run.prepared.ids_of(NOBODY), _ranker(run), _rater(run)
+    _write(run, "popular_items", popular_table(_catalogue(run), ids))
+    _write(run, "quarantine", run.prepared.quarantine().cast(tables.QUARANTINE))
     similar = ranker.similar(run.config.score.top_n, run.config.compute)
     if similar is not None:
-        _write(run, "similar_items", similar_table(similar, ranker.items, prepared.ids))
+        _write(run, "similar_items", similar_table(similar, ranker.items, ids))
     model = _with_embeddings(ranker, rater)
     if model is not None:
-        _write(run, "item_embeddings", item_embeddings(model, prepared.ids))
+        _write(run, "item_embeddings", item_embeddings(model, ids))
         _gather(run, "user_embeddings")
     forget_models()
     _gather(run, "recommendations")
@@ -104,6 +107,11 @@ def _rater(run: Run) -> Rater:
     return load_rater(fitted_on_all(run, "rater"), run)
 
 
+def _catalogue(run: Run) -> Catalogue:
+    """The published models' columns, with the popularity of all ratings."""
+    return run.prepared.catalogue("all" if run.config.train.refit else "split", popularity="all")
+
+
 def _with_embeddings(ranker: Ranker, rater: Rater) -> Model | None:
     """Whose vectors are published: the ranker's, else the rater's, where it has any."""
     return next((model for model in (ranker, rater) if model.embeddings() is not None), None)
@@ -112,11 +120,6 @@ def _with_embeddings(ranker: Ranker, rater: Rater) -> Model | None:
 def _noted(lists: Lists, changed: list[Effects | None]) -> Lists:
     changed.append(lists.effects)
     return lists
-
-
-def _schema(run: Run) -> pa.Schema:
-    ids = run.prepared.ids
-    return tables.recommendations(ids.user_ids.type, ids.item_ids.type)
 
 
 def _shard_folder(run: Run, number: int) -> Path:
@@ -135,18 +138,16 @@ def _gather(run: Run, name: str) -> None:
                         metadata=table_metadata(run))  # fmt: skip
 
 
-def popular_table(training_set: TrainingSet, prepared: Prepared) -> pa.Table:
+def popular_table(catalogue: Catalogue, ids: IdMap) -> pa.Table:
     """All items with a rating, by (ratings descending, item_id ascending)."""
-    counts = training_set.item_counts
-    order = by_popularity(counts)[: np.count_nonzero(counts)]
-    ids = prepared.ids.item_ids
+    order, counts = catalogue.popular, catalogue.item_counts
     columns = [
         pa.array(np.arange(1, len(order) + 1, dtype=np.int32)),
-        ids.take(pa.array(order)),
+        ids.item_ids.take(pa.array(order)),
         pa.array(counts[order].astype(np.int64)),
-        pa.array(training_set.item_sums[order] / counts[order]),
+        pa.array(catalogue.item_sums[order] / counts[order]),
     ]
-    return pa.Table.from_arrays(columns, schema=tables.popular_items(ids.type))
+    return pa.Table.from_arrays(columns, schema=tables.popular_items(ids.item_ids.type))
 
 
 def _tell_of_rules(effects: Effects | None) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from recsys.errors import UsageError, disk_told
+from recsys.errors import UsageError, disk_told, sample
 from recsys.store.contents import Contents, LocalContents
 from recsys.store.files import sync_folder, write_whole
-from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, require_free
+from recsys.store.lease import SECONDS, Lease, LeaseLost, hold, last_token, require_free
 from recsys.store.place import LocalPlace, Place, Stamped, Taken, not_writable
 
 log = logging.getLogger("recsys")
@@ -205,23 +205,32 @@ class Store:
         self._link(pointer)
 
     def _swap(self, pointer: Pointer, token: int, found: Stamped | None) -> None:
-        if found is not None and (last := _token_of(found.data)) > token:
-            raise LeaseLost(f"a pointer stamped with token {last}, this run's is {token}")
+        _require_no_later(found, token)
         data = pointer.write(token)
         try:
             if found is None:
-                self.place.create(POINTER, data)
+                self.place.create(POINTER, data, lambda: self._require_latest(token))
             else:
                 self.place.replace(POINTER, data, found.version)
         except Taken as error:
             raise LeaseLost("a pointer that changed at the same moment") from error
 
-    def withdraw(self) -> None:
-        """Take the link and the pointer away: nothing is published."""
+    def _require_latest(self, token: int) -> None:
+        """Where there is no pointer that a later holder could have stamped, its lease speaks for it."""
+        if token and (last := last_token(self.place)) > token:
+            raise LeaseLost(f"a lease with token {last}, this run's is {token}")
+
+    def withdraw(self, token: int = 0) -> None:
+        """Take the link and the pointer away: nothing is published.
+
+        Raises:
+            LeaseLost: a later holder of the store has been at the pointer.
+        """
+        found = self.place.read(POINTER)
+        _require_no_later(found, token)
         link = self.pointer_file.parent / "current"
         if link.is_symlink():
             link.unlink()
-        found = self.place.read(POINTER)
         if found is not None:
             self.place.remove(POINTER, found.version)
 
@@ -304,6 +313,34 @@ def run_id_of(folder: Path) -> str:
 def run_date_of(folder: Path) -> str:
     """The night, YYYY-MM-DD, of the run whose folder it is."""
     return folder.parent.name.removeprefix("run_date=")
+
+
+def folder_of(store: Store, run_id: str, folders: Iterable[Path], what: str = "run") -> Path:
+    """The one of these folders whose run's id begins so.
+
+    Args:
+        what: such folders are, for the message.
+
+    Raises:
+        UsageError: none or several do.
+    """
+    folders = list(folders)
+    fitting = [folder for folder in folders if run_id and run_id_of(folder).startswith(run_id)]
+    if len(fitting) != 1:
+        raise UsageError(
+            f"{f'More than one {what}' if fitting else f'No {what}'} in {store.name} begins with {run_id!r}."
+            if run_id
+            else "The run's id is empty.",
+            expected="the id of one run, or enough of its beginning",
+            found=sample(list(map(run_id_of, fitting or folders))) or f"no {what}",
+            todo="`recsys runs list` shows them",
+        )
+    return fitting[0]
+
+
+def _require_no_later(found: Stamped | None, token: int) -> None:
+    if found is not None and (last := _token_of(found.data)) > token:
+        raise LeaseLost(f"a pointer stamped with token {last}, this run's is {token}")
 
 
 def _token_of(data: bytes) -> int:

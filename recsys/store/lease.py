@@ -3,7 +3,8 @@
 The lease keeps two runs from working at once; it is taken from a holder whose process is gone, or who has been silent
 for longer than it lasts. Such a holder may only be paused, and come back: what keeps it from publishing then is its
 token, the *fencing token* of Kleppmann, "How to do distributed locking" (2016). Whoever takes a lease over stamps the
-pointer with the new token first, and a pointer is never changed by a lower one.
+pointer with the new token first, and a pointer is never changed by a lower one; where there is none, it is made only by
+the last token that was given.
 """
 
 from __future__ import annotations
@@ -240,6 +241,12 @@ def holds(place: Place, token: int) -> bool:
     """Whether the lease is still the one with this token."""
     found = place.read(NAME)
     return found is not None and Record.read(found.data).token == token
+
+
+def last_token(place: Place) -> int:
+    """The token of the last lease that was taken; 0 where none is known."""
+    found = place.read(NAME)
+    return 0 if found is None else Record.read(found.data).token
 
 
 def _by(place: Place) -> str:

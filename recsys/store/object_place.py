@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,13 +40,17 @@ class ObjectPlace:
         read = self.folder.read(name)
         return None if read is None or read[0] == REMOVED else Stamped(read[0], _version(read[1]))
 
-    def create(self, name: str, data: bytes) -> str:
+    def create(self, name: str, data: bytes, guard: Callable[[], None] = lambda: None) -> str:
         """Write a record that is not there yet; returns its version.
+
+        Args:
+            guard: called last before it is written; what it raises keeps it from being written.
 
         Raises:
             Taken: it is there.
         """
         read = self.folder.read(name)
+        guard()
         if read is not None and read[0] == REMOVED:
             return self.replace(name, data, _version(read[1]))
         return self._write(name, data, None)

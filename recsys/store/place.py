@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,12 @@ class Place(Protocol):
     def read(self, name: str) -> Stamped | None:
         """The record; None where there is none."""
 
-    def create(self, name: str, data: bytes) -> str:
+    def create(self, name: str, data: bytes, guard: Callable[[], None] = lambda: None) -> str:
         """Write a record that is not there yet; returns its version.
+
+        Args:
+            guard: called last before it is written; what it raises keeps it from being written. On a disk no record
+                changes in between; in an object store one may, as long as the request takes.
 
         Raises:
             Taken: it is there.
@@ -71,9 +75,9 @@ class LocalPlace:
             return None
         return Stamped(data, _version(data))
 
-    def create(self, name: str, data: bytes) -> str:
+    def create(self, name: str, data: bytes, guard: Callable[[], None] = lambda: None) -> str:
         """Write it where there is none."""
-        return self._change(name, data, None)
+        return self._change(name, data, None, guard)
 
     def replace(self, name: str, data: bytes, version: str) -> str:
         """Write it over a version."""
@@ -85,10 +89,11 @@ class LocalPlace:
             (self.root / name).unlink()
             sync_folder((self.root / name).parent)
 
-    def _change(self, name: str, data: bytes, version: str | None) -> str:
+    def _change(self, name: str, data: bytes, version: str | None, guard: Callable[[], None] = lambda: None) -> str:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone(name, version):
+            guard()
             write_whole(path, data.decode())
         return _version(data)
 

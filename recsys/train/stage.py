@@ -80,14 +80,14 @@ def model_class(fitted: Fitted) -> type[Model]:
 
 def load_ranker(fitted: Fitted, run: Run) -> Ranker:
     """A fitted ranker under the run's id map; kept until `forget_models`, for the next shard."""
-    model = _loaded(fitted, run.prepared.ids.sha256)
+    model = _loaded(fitted, run.prepared.id_map_sha256)
     assert isinstance(model, Ranker)
     return model
 
 
 def load_rater(fitted: Fitted, run: Run) -> Rater:
     """A fitted rater under the run's id map; kept until `forget_models`, for the next shard."""
-    model = _loaded(fitted, run.prepared.ids.sha256)
+    model = _loaded(fitted, run.prepared.id_map_sha256)
     assert isinstance(model, Rater)
     return model
 
@@ -114,6 +114,6 @@ def _context(run: Run, stage: str, part: Part) -> FitContext:
 
 
 def _save(model: Model, folder: Path, run: Run) -> None:
-    model.save(folder, run.prepared.ids.sha256)
+    model.save(folder, run.prepared.id_map_sha256)
     if model.history():
         (folder / "history.json").write_text(json.dumps(model.history(), indent=2))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -133,3 +134,20 @@ def test_a_saved_map_is_read_as_it_was(users, items):
     assert read.user_ids.equals(ids.user_ids)
     assert read.item_ids.equals(ids.item_ids)
     assert read.sha256 == ids.sha256
+
+
+@given(INTEGERS, st.integers(1, 4), st.data())
+@settings(max_examples=25, deadline=None)
+def test_some_users_are_read_from_their_row_groups_alone(users, rows, data):
+    ids = id_map(users, [1, 2])
+    start = data.draw(st.integers(0, ids.n_users))
+    stop = data.draw(st.integers(start, ids.n_users))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recsys.identifiers.ROW_GROUP_IDS", rows)
+        ids.save(Path(folder))
+        read, groups = pq.ParquetFile.read_row_groups, []
+        patch.setattr(pq.ParquetFile, "read_row_groups", lambda file, some: groups.extend(some) or read(file, some))
+        some = IdMap.load_some(Path(folder), start, stop)
+    assert some.user_ids.equals(ids.user_ids.slice(start, stop - start))
+    assert some.item_ids.equals(ids.item_ids)
+    assert groups == (list(range(start // rows, -(-stop // rows))) if start < stop else [])

@@ -114,7 +114,7 @@ class TestWhichRun:
         assert find_run(store, run.run_id[:10]).run_id == run.run_id
         with pytest.raises(UsageError, match="id is empty"):
             find_run(store, "")
-        with pytest.raises(UsageError, match="More than one run"):
+        with pytest.raises(UsageError, match="More than one complete run"):
             find_run(several(tmp_path), "a")
         with pytest.raises(UsageError, match="No complete run") as refusal:
             find_run(store, "zz")

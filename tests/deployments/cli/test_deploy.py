@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from deployments.cli.deploy import _placed, _require_no_date, deploy
 from deployments.cli.prefect_local import QUIET
+from deployments.cli.run import run
 from deployments.definitions import DEPLOYMENTS, NIGHTLY
 from recsys.config import load
 from recsys.errors import UsageError
@@ -27,6 +29,11 @@ def test_places_become_whole_and_addresses_stay(tmp_path, monkeypatch) -> None:
     assert placed.input.items == "s3://bucket/items.csv"
     assert placed.download.mirror == str(Path.home() / "archives")
     assert placed.monitor.textfile is None
+
+
+def test_it_takes_what_a_night_takes_but_a_date() -> None:
+    of_night, own = (set(inspect.signature(command).parameters) for command in (run, deploy))
+    assert of_night - own == {"run_date"}
 
 
 def test_only_what_is_given_becomes_a_parameter(tmp_path) -> None:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from recsys.config import ComputeConfig
 from recsys.errors import UsageError
-from recsys.models import biased_mf
+from recsys.models import biased_mf, pairs
 from recsys.models.base import FitContext
 from recsys.models.biased_mf import BiasedMF, BiasedMFSettings, check_memory
 from recsys.models.means import MeansOnly, MeansSettings
@@ -131,6 +131,18 @@ class TestSaved:
         assert np.load(tmp_path / "user_factors.npy").shape == (120, 4)
         user, item = (index.astype(np.int32) for index in np.nonzero(shown))
         assert loaded.predict(user, item).tobytes() == model.predict(user, item).tobytes()
+
+    def test_a_prediction_looks_at_no_users_but_those_around_the_ones_asked_for(self, learned, monkeypatch):
+        *_, model = learned
+        rows, product = [], pairs.pair_scores
+        monkeypatch.setattr(
+            pairs, "pair_scores", lambda formula, *asked: rows.append(len(formula.users)) or product(formula, *asked)
+        )
+        users = np.int32([70, 68, 70, 75])
+        some = model.predict(users, model.items[[1, 2, 3, 4]])
+        each = [model.predict(users[[at]], model.items[[at + 1]])[0] for at in range(4)]
+        assert some.tolist() == each
+        assert rows == [8, 1, 1, 1, 1]
 
     def test_a_loaded_model_says_the_same_of_new_people(self, learned, tmp_path):
         _, _, training_set, _, model = learned

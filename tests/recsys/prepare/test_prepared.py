@@ -235,7 +235,7 @@ def test_ids_that_only_the_hold_out_has_are_known_but_not_served_and_no_candidat
     assert ids.user_ids.to_pylist() == [10, 20, 30, 40, 99]
     assert ids.item_ids.to_pylist() == [1, 2, 3, 77]
     assert served_users(given_one).tolist() == [0, 1, 2, 3]
-    popular = popular_table(given_one.training_set("all"), given_one)
+    popular = popular_table(given_one.catalogue("all"), given_one.ids)
     assert popular["item_id"].to_pylist() == [1, 3, 2]
     assert popular["ratings"].to_pylist() == [3, 3, 1]
     assert given_one.training_set("all").trained.tolist() == [True, True, True, True, False]

@@ -88,7 +88,7 @@ def make_run(
         dataset="made", ratings=("nowhere",), items=(), ratings_format=RatingsFormat(), items_format=ItemsFormat(),
         scale=Scale(1.0, 5.0, 1.0), fingerprint=fingerprint, origin="memory", trust="generated",
     )  # fmt: skip
-    source = take_rules(rules and str(rules), snapshot)
+    source = take_rules(rules and str(rules), snapshot, store / "raw")
     run = Run(store, night, config or config_of(), snapshot, None, token, source, uri)
     ratings = ratings_of(
         example_ratings() if dense is None else dense, refused=refused, id_type=id_type, first_ids=first_ids

@@ -75,13 +75,13 @@ def scorer_of(scores, kept, counts, n, rules):
         np.asarray(kept, np.int32), csr_matrix((shape[0], len(kept))), whole.trained, whole.item_counts, whole.item_sums
     )
     ranker = Given(training_set.items, np.asarray(scores, np.float32))
-    return Scorer(training_set, ranker, None, (1.0, 5.0), n, ComputeConfig(threads=2), rules)
+    return Scorer(training_set.catalogue, ranker, None, (1.0, 5.0), n, ComputeConfig(threads=2), rules)
 
 
 def lists_of(scorer, seen):
     n = len(seen)
     people = People(
-        np.arange(n, dtype=np.int32), csr_matrix((n, len(scorer.training_set.items)), dtype=np.float32),
+        np.arange(n, dtype=np.int32), csr_matrix((n, len(scorer.catalogue.items)), dtype=np.float32),
         csr_matrix(np.asarray(seen, np.int8)), np.ones(n, bool),
     )  # fmt: skip
     (block,) = scorer.blocks(people)
@@ -93,7 +93,7 @@ def lists_of(scorer, seen):
 
 def naive_list(scorer, rules, seen, user, holds):
     """[(item, score)], None for the score of a `popular` row."""
-    items, n = [int(item) for item in scorer.training_set.items], scorer.n
+    items, n = [int(item) for item in scorer.catalogue.items], scorer.n
     active = [(at, rule) for at, rule in enumerate(rules.rules.rule) if holds[at]]
     banned = {
         item for at, rule in active if rule.kind in ("deny", "allow") for item in np.flatnonzero(rules.touched[at])
@@ -111,7 +111,7 @@ def naive_list(scorer, rules, seen, user, holds):
                 candidates.append((item, np.float32(value)))
     candidates.sort(key=lambda pair: (-pair[1], pair[0]))
     listed = naive_mmr(candidates, mmr, caps, n, rules) if mmr else naive_walk(candidates, caps, n)
-    counts = scorer.training_set.item_counts
+    counts = scorer.catalogue.item_counts
     for item in sorted(np.flatnonzero(counts), key=lambda item: (-counts[item], item)):
         own = [one for one, _ in listed]
         if len(listed) < n and item not in own and item not in banned and not seen[item] and fits(item, own, caps):
@@ -286,7 +286,7 @@ class TestAgainstTheTwin:
             patch.setattr("recsys.score.lists.ROW_GROUP_ROWS", size * scorer.n)
             n = len(seen)
             people = People(
-                np.arange(n, dtype=np.int32), csr_matrix((n, len(scorer.training_set.items)), dtype=np.float32),
+                np.arange(n, dtype=np.int32), csr_matrix((n, len(scorer.catalogue.items)), dtype=np.float32),
                 csr_matrix(np.asarray(seen, np.int8)), np.ones(n, bool),
             )  # fmt: skip
             blocks = list(scorer.blocks(people))

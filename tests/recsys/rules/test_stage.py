@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.errors import UsageError
+from recsys.objects.folder import ObjectFolder
 from recsys.published import PublishedRun
 from recsys.recommend import recommend
 from recsys.rules.policy import Rules
@@ -175,7 +176,7 @@ def test_files_that_change_under_way_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("old", "new", "said"), [
     ("price", "prise", "'prise', which is nowhere"), ("age =", "aeg =", "'aeg', which is nowhere"),
-    ('"items.csv"', '"itmes.csv"', "itmes.csv of the rules|itmes.csv"), ('"gone.csv"', '"s3://b/gone.csv"', "s3://b/gone.csv"),
+    ('"items.csv"', '"itmes.csv"', "itmes.csv of the rules|itmes.csv"), ('"gone.csv"', '"https://b/gone.csv"', "https://b/gone.csv is no address"),
     ('column = "brand"', 'column = "genre"', "'genre', which is nowhere"),
     ("price = {", "title = {", None),
 ])  # fmt: skip
@@ -188,6 +189,54 @@ def test_what_is_nowhere_is_refused_before_anything_is_read(tmp_path, old, new, 
         with pytest.raises(UsageError, match=said):
             nights.make_run(tmp_path / "s", rules=file)
         assert not (tmp_path / "s").exists()
+
+
+class TestInAnObjectStore:
+    @pytest.fixture
+    def bucket(self, s3, tmp_path):
+        """A folder of objects with the rules and their tables in it."""
+        for file in files(tmp_path / "given").parent.iterdir():
+            put(s3.uri, file.name, file.read_bytes())
+        return s3.uri
+
+    @pytest.fixture
+    def here(self, tmp_path):
+        """The same run by rules on this machine."""
+        return nights.make_run(tmp_path / "here", rules=tmp_path / "given" / "rules.toml")
+
+    def test_the_run_is_the_same_and_needs_the_service_no_more(self, bucket, here, tmp_path):
+        run = nights.make_run(tmp_path / "there", rules=f"{bucket}/rules.toml")
+        assert run.run_id == here.run_id
+        put(bucket, "other.toml", RULES.encode())
+        other = nights.make_run(tmp_path / "there", rules=f"{bucket}/other.toml")
+        ObjectFolder.at(bucket).remove(["rules.toml", "other.toml", "items.csv", "people.csv", "gone.csv"])
+        assert other.rules.read() == here.rules.read()
+        for each in (run, here):
+            settle(each)
+        kept = [{path.name: path.read_bytes() for path in (each.folder / "rules").iterdir()} for each in (run, here)]
+        assert kept[0] == kept[1]
+
+    def test_a_file_here_with_a_table_there(self, bucket, here, tmp_path):
+        file = files(tmp_path / "mixed", RULES.replace('"items.csv"', f'"{bucket}/items.csv"'))
+        (tmp_path / "mixed" / "items.csv").unlink()
+        settle(nights.make_run(tmp_path / "there", rules=file))
+        put(bucket, "rules.toml", file.read_bytes().replace(b'"gone.csv"', b'"/gone.csv"'))
+        with pytest.raises(UsageError, match="nothing between two slashes"):  # a place of which machine?
+            nights.make_run(tmp_path / "there", rules=f"{bucket}/rules.toml")
+
+    def test_changed_rules_are_taken_and_old_ones_never(self, bucket, here, tmp_path):
+        put(bucket, "people.csv", PEOPLE.replace("101,40", "101,14").encode())
+        assert nights.make_run(tmp_path / "there", rules=f"{bucket}/rules.toml").run_id != here.run_id
+        ObjectFolder.at(bucket).remove(["people.csv"])
+        with pytest.raises(UsageError, match=r"no object .*people\.csv"):
+            nights.make_run(tmp_path / "there", rules=f"{bucket}/rules.toml")
+        put(bucket, "rules.toml", b"[[rule]")
+        with pytest.raises(UsageError, match=f"The rules file {bucket}/rules.toml cannot be read"):
+            nights.make_run(tmp_path / "there", rules=f"{bucket}/rules.toml")
+
+
+def put(uri, name, data):
+    ObjectFolder.at(uri).put(name, data)
 
 
 def test_a_column_in_two_tables_is_refused(tmp_path):

@@ -55,8 +55,9 @@ def make(ratings, *, n, top_items=0, min_user_ratings=1, refused=(), model=Edlae
     settings = settings or (EdlaeSettings(reg=1.0) if model is Edlae else PopularSettings())
     ranker = model.fit(training_set, settings, CONTEXT)
     said = None if rater is None else rater.fit(training_set, MeansSettings(), CONTEXT)
-    scorer = Everyone(training_set, ranker, said, (1.0, 5.0), n, COMPUTE)
+    scorer = Everyone(training_set.catalogue, ranker, said, (1.0, 5.0), n, COMPUTE)
     users = np.arange(len(ratings), dtype=np.int32)
+    object.__setattr__(scorer, "training_set", training_set)
     object.__setattr__(scorer, "people", People(users, training_set.ratings, csr_matrix(seen), training_set.trained))
     return scorer
 
@@ -140,7 +141,7 @@ class TestAgainstTheNaiveTable:
     @settings(max_examples=40, deadline=None)
     @given(scorers())
     def test_everyone_has_n_rows_or_one_a_candidate(self, scorer):
-        rated = scorer.training_set.item_counts > 0
+        rated = scorer.catalogue.item_counts > 0
         found = [row["user_id"] for row in rows_of(scorer)]
         for user, seen in enumerate(scorer.seen.toarray() > 0):
             assert found.count(10 * (user + 1)) == min(scorer.n, int((rated & ~seen).sum()))

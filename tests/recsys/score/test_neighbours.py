@@ -1,5 +1,7 @@
 """Nearest items and embeddings as tables: examples and a naive twin."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -56,6 +58,20 @@ def test_only_what_was_learned_has_an_embedding():
         {"item_id": 13, "embedding": [4.0, 5.0, 6.0]},
     ]
     learned = {"user_id": "v", "embedding": [0.0, 1.0, 0.0]}
-    assert user_embeddings(Vectors(), IDS, Shard(0, 2)).to_pylist() == [learned]
-    assert user_embeddings(Vectors(), IDS, Shard(1, 2)).to_pylist() == [learned]
-    assert user_embeddings(Vectors(), IDS, Shard(0, 1)).num_rows == 0
+    shards = [(IDS, Shard(0, 2)), (IdMap(pa.array(["v"]), IDS.item_ids), Shard(1, 2))]
+    for ids, shard in shards:
+        assert pa.concat_tables(user_embeddings(Vectors(), ids, shard)).to_pylist() == [learned]
+    assert pa.concat_tables(user_embeddings(Vectors(), IDS, Shard(0, 1))).num_rows == 0
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 7, 100])
+def test_users_vectors_come_some_at_a_time(rows, monkeypatch):
+    monkeypatch.setattr("recsys.score.neighbours.VECTOR_ROWS", rows)
+    vectors, learned = np.arange(20, dtype=np.float32).reshape(10, 2), np.arange(10) % 4 != 0
+    model = SimpleNamespace(embeddings=lambda: Embeddings(vectors, learned, vectors, learned))
+    ids = IdMap(pa.array(np.arange(103, 109)), IDS.item_ids)  # of the users 3 to 8
+    tables = list(user_embeddings(model, ids, Shard(3, 9)))
+    assert max(table.num_rows for table in tables) <= rows
+    assert pa.concat_tables(tables).to_pylist() == [
+        {"user_id": 100 + user, "embedding": vectors[user].tolist()} for user in (3, 5, 6, 7)
+    ]

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,12 +166,15 @@ def test_a_long_block_keeps_its_lease(store):
         held.require()
 
 
-def test_two_publishers_one_paused_past_its_lease_and_woken(store):
+@pytest.mark.parametrize("published_before", [True, False])
+def test_two_publishers_one_paused_past_its_lease_and_woken(store, published_before):
     """One published run, one refusal: however late the first wakes, its token is too low."""
-    for published_meanwhile in (True, False):
-        early = pointer_to(store, f"before-{published_meanwhile}")
+    for published_meanwhile in (False, True):
+        early = pointer_to(store, f"before-{published_meanwhile}") if published_before else None
         with store.hold() as held:
-            store.point_to(early, held.token)
+            store.withdraw(held.token)
+            if early:
+                store.point_to(early, held.token)
         late, taken = pointer_to(store, "late"), pointer_to(store, "taken")
         with holder(store, 1.0, late) as child:
             os.kill(child.pid, signal.SIGSTOP)
@@ -206,8 +210,9 @@ def test_a_run_whose_lease_was_taken_over_is_told_so_whatever_fails(store):
 def test_a_pointer_is_not_changed_by_a_lower_token(store):
     new, old = pointer_to(store, "new"), pointer_to(store, "old")
     store.point_to(new, 7)
-    with pytest.raises(LeaseLost, match="token 7"):
-        store.point_to(old, 6)
+    for change in (partial(store.point_to, old), store.withdraw):
+        with pytest.raises(LeaseLost, match="token 7"):
+            change(token=6)
     assert store.current() == new
     store.point_to(old, 7)
     assert store.current() == old

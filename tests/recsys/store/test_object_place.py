@@ -49,6 +49,17 @@ def test_who_comes_late_is_refused(place: ObjectPlace) -> None:
     assert place.read("R.json") is None
 
 
+def test_a_guard_keeps_a_record_from_being_written(place: ObjectPlace) -> None:
+    def refuse() -> None:
+        raise ValueError("not any more")
+
+    for _ in range(2):  # of a record that never was, and of one that was taken away
+        with pytest.raises(ValueError, match="not any more"):
+            place.create("R.json", b"1", refuse)
+        assert place.read("R.json") is None
+        place.remove("R.json", place.create("R.json", b"2"))
+
+
 def test_of_many_at_once_one_wins_each_round(place: ObjectPlace) -> None:
     """A counter that eight threads raise ends at the number of their successes: none is lost, none counted twice."""
     place.create("N.json", b"0")
