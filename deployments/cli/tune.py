@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,7 @@ from deployments.cli.stopping import stoppable
 from recsys.errors import UsageError
 
 if TYPE_CHECKING:
+    from recsys.tune.search import Trial
     from recsys.tune.tuning import Tuned
 
 SHOWN = 10  # trials in the table; --json has all
@@ -97,14 +99,13 @@ def _show(tuned: Tuned) -> None:
         key=lambda trial: (trial.figure or 0.0) * (-1 if tuned.role == "ranker" else 1),
     )
     shown = [*ordered[:SHOWN], *(trial for trial in ordered[SHOWN:] if trial.number == 1)]
-    names = list(tuned.best.chosen)
-    rows = [
-        [
-            Text(f"{trial.number}", style="bold green" if trial is tuned.best else ""),
-            f"{trial.figure:.4f}",
-            *(f"{trial.chosen[name]:.5g}" for name in names),
-        ]
-        for trial in shown
-    ]
-    title = f"{tuned.model}: {len(tuned.trials)} trials; trial 1 is where the search began"
-    table(title, ("trial", f"{tuned.metric} (validation)", *names), rows)
+    names, refused = list(tuned.best.chosen), len(tuned.trials) - len(ordered)
+    rows = [_cells(trial, names, best=trial is tuned.best) for trial in shown]
+    title = f"{tuned.model}: the best of {len(tuned.trials)} trials on a validation slice, and trial 1, where it began"
+    told = f"{title}; {refused} had no figure" if refused else title
+    table(told, ("trial", tuned.metric, *names), rows, spare=names[::-1])
+
+
+def _cells(trial: Trial, names: Sequence[str], *, best: bool) -> list[Text]:
+    values = [f"{trial.number}", f"{trial.figure:.4f}", *(f"{trial.chosen[name]:.5g}" for name in names)]
+    return [Text(value, style="bold green" if best else "") for value in values]
