@@ -33,7 +33,6 @@ from deployments.cli.stopping import stoppable
 from recsys.errors import UsageError
 
 if TYPE_CHECKING:
-    from recsys.tune.search import Trial
     from recsys.tune.tuning import Tuned
 
 SHOWN = 10  # trials in the table; --json has all
@@ -94,18 +93,19 @@ tune.__doc__ = f"{tune.__doc__}\n{EXAMPLE}"
 
 def _show(tuned: Tuned) -> None:
     """The best trials and the first."""
-    ordered = sorted(
-        (trial for trial in tuned.trials if trial.figure is not None),
-        key=lambda trial: (trial.figure or 0.0) * (-1 if tuned.role == "ranker" else 1),
-    )
-    shown = [*ordered[:SHOWN], *(trial for trial in ordered[SHOWN:] if trial.number == 1)]
+    from recsys.summary import trial_rows
+
+    ordered = trial_rows(tuned)
+    shown = [*ordered[:SHOWN], *(row for row in ordered[SHOWN:] if row["trial"] == 1)]
     names, refused = list(tuned.best.chosen), len(tuned.trials) - len(ordered)
-    rows = [_cells(trial, names, best=trial is tuned.best) for trial in shown]
     title = f"{tuned.model}: the best of {len(tuned.trials)} trials on a validation slice, and trial 1, where it began"
     told = f"{title}; {refused} had no figure" if refused else title
-    table(told, ("trial", tuned.metric, *names), rows, spare=names[::-1])
+    columns = ("trial", tuned.metric, *names)
+    rows = (_cells([row[name] for name in columns], best=row["trial"] == tuned.best.number) for row in shown)
+    table(told, columns, rows, spare=names[::-1])
 
 
-def _cells(trial: Trial, names: Sequence[str], *, best: bool) -> list[Text]:
-    values = [f"{trial.number}", f"{trial.figure:.4f}", *(f"{trial.chosen[name]:.5g}" for name in names)]
-    return [Text(value, style="bold green" if best else "") for value in values]
+def _cells(row: Sequence[float], *, best: bool) -> list[Text]:
+    trial, figure, *chosen = row
+    words = [f"{trial}", f"{figure:.4f}", *(f"{value:.5g}" for value in chosen)]
+    return [Text(word, style="bold green" if best else "") for word in words]
