@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from recsys.report.blocks import Chart, Group, Section, Words
 from recsys.report.charts import Axes, Series, flat_bars
 from recsys.report.nights import nights_of
@@ -15,11 +17,16 @@ ORDER = (
 )  # fmt: skip
 
 
+def in_order(timings: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[str, float]]]:
+    """What the stages took, in the order of a night; those that it does not know come last."""
+    place = {stage: number for number, stage in enumerate(ORDER)}
+    return sorted(timings.items(), key=lambda pair: (place.get(pair[0], len(place)), pair[0]))
+
+
 def section(source: Source) -> Section:
     """Seconds and memory by stage; the stages after this page was made are in the manifest."""
-    place = {stage: number for number, stage in enumerate(ORDER)}
-    found = source.timings
-    stages = sorted(found, key=lambda stage: (place.get(stage, len(place)), stage))
+    found = dict(in_order(source.timings))
+    stages = list(found)
     if not stages:
         return Section("timings", "Time and memory", [Words("No stage left a record of what it took.")])
     seconds = [float(found[stage]["seconds"]) for stage in stages]
