@@ -17,7 +17,7 @@ from benchmarks.kept import Figures
 from benchmarks.night import environment, night
 from recsys.report.find import find_page
 
-SIZES = ((2_000, 1_000, 100_000), (100_000, 10_000, 2_000_000), (1_000_000, 100_000, 20_000_000))
+SIZES = ((2_000, 1_000, 100_000), (100_000, 10_000, 2_000_000), (1_000_000, 100_000, 5_000_000))
 SMALL = ((300, 200, 9_000),)  # users, items, ratings
 MOST_MB = 10
 MB = 1e6

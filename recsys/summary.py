@@ -43,7 +43,8 @@ def markdown(manifest: Mapping[str, Any], address: str | None = None) -> str:
         "",
         *(f"- {in_markdown(reason)}" for reason in gate["reasons"]),
         "",
-        f"**Input** {in_markdown(source['dataset'])} from {in_code(source['origin'])} ({in_markdown(source['trust'])})"
+        f"**Input** {in_markdown(source['dataset'])} from {in_code(source['origin'])}"
+        f" ({in_markdown(trusted(source['trust']))})"
         + (f", **stale**: {in_markdown(source['stale_reason'])}" if source["stale_input"] else ""),
         "",
         f"{_ratings(source)}.",
@@ -61,6 +62,11 @@ def _promoted(gate: Mapping[str, Any]) -> list[str]:
     return ["", f"**Promoted by {in_markdown(by['by'])}** at {by['at']}: {in_markdown(by['reason'])}"] if by else []
 
 
+def trusted(trust: str) -> str:
+    """Why an input is believed to be what it is named, for people."""
+    return {"contents": "trusted by its contents", "pinned hash": "as its pinned hash says"}.get(trust, trust)
+
+
 def rows_by_source(manifest: Mapping[str, Any]) -> str:
     """How many rows the lists have, and from where."""
     sources: Mapping[str, int] = manifest["sources"]
@@ -76,7 +82,7 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {
         "verdict": f"{verdict.verdict}: {'; '.join(verdict.against)}",
         **({"promoted by": f"{by['by']} at {by['at']}: {by['reason']}"} if by else {}),
-        "input": f"{source['dataset']} from {source['origin']} ({source['trust']}){stale}",
+        "input": f"{source['dataset']} from {source['origin']} ({trusted(source['trust'])}){stale}",
         "ratings": _ratings(source),
         "lists": rows_by_source(manifest),
     }

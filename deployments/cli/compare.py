@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from deployments.cli.console import error, result, show_progress, table, width
+from deployments.cli.console import error, result, show_progress, table
 from deployments.cli.options import (
     Columns,
     Config,
@@ -31,6 +31,9 @@ from deployments.cli.options import (
 from deployments.cli.stopping import stoppable
 from recsys.config import RunConfig
 
+if TYPE_CHECKING:
+    from recsys.compare.comparison import Comparison
+
 # Columns as they stand in the table, and whether less is better; `{k}` is the length of a list.
 COSTS = {"fit_seconds": "fit s", "score_seconds": "score s", "peak_memory_mib": "MiB"}
 LESS_IS_BETTER = {"rmse", "mae", "gini@{k}", *COSTS}
@@ -38,8 +41,12 @@ METRICS = (
     "ndcg@{k}", "precision@{k}", "recall@{k}", "hit_rate@{k}", "map@{k}", "mrr",
     "coverage@{k}", "novelty@{k}", "diversity@{k}", "gini@{k}", "rmse", "mae",
 )  # fmt: skip
-# Which columns go first where a terminal is narrow.
-MOST_WANTED = ("ndcg@{k}", "rmse", *COSTS, "recall@{k}", "coverage@{k}", "mae", "hit_rate@{k}", "map@{k}", "mrr")
+# What a narrow terminal goes without, the first to go first.
+SPARE = (
+    "gini@{k}", "diversity@{k}", "novelty@{k}", "precision@{k}", "mrr", "map@{k}", "hit_rate@{k}", "mae",
+    "coverage@{k}", "recall@{k}", "peak_memory_mib", "score_seconds", "fit_seconds",
+)  # fmt: skip
+DIGITS = {"fit_seconds": 1, "score_seconds": 1, "peak_memory_mib": 0, "novelty@{k}": 2}
 EXAMPLE = """
 Example: `recsys compare --models edlae,biased_mf --dataset ml-1m --mirror /data/movielens`
 """
@@ -80,7 +87,7 @@ def compare(
     if json_output:
         result(found.to_json())
     else:
-        _show(found.records, settings.score.top_n)
+        _show(found, settings.score.top_n)
         typer.echo(found.file)
     failed = [record for record in found.records if record["failed"]]
     for record in failed:
@@ -98,17 +105,19 @@ def _with_cutoff(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"cutoffs": cutoffs})})
 
 
-def _show(records: Sequence[Mapping[str, Any]], k: int) -> None:
-    values = {column: [_value(record, column.format(k=k)) for record in records] for column in (*METRICS, *COSTS)}
-    cells = {column: _cells(column, given) for column, given in values.items() if any(v is not None for v in given)}
-    heads = {column: COSTS.get(column, column.format(k=k)) for column in cells}
-    fixed = [Text(record["model"]) for record in records], [Text(record["role"]) for record in records]
-    shown = _that_fit(cells, heads, width() - sum(_wide(cells) for cells in fixed) - 1)
-    left_out = [heads[column] for column in cells if column not in shown]
-    columns = [*fixed, *(cells[column] for column in shown)]
-    table("", ("model", "as", *(heads[column] for column in shown)), zip(*columns, strict=True))
-    if left_out:
-        typer.echo(f"not shown: {', '.join(left_out)}; the file and --json have them")
+def _show(comparison: Comparison, k: int) -> None:
+    records, counts = comparison.records, comparison.counts
+    heads = {column: COSTS.get(column, column.format(k=k)) for column in (*METRICS, *COSTS)}
+    values = {column: [_value(record, column.format(k=k)) for record in records] for column in heads}
+    cells = {"model": [Text(record["model"]) for record in records], "as": [_role(record) for record in records]}
+    cells |= {heads[column]: _cells(column, found) for column, found in values.items() if set(found) != {None}}
+    title = f"Models on one split: {counts.ratings:,} ratings, {counts.held_out:,} of them held out"
+    spare = [heads[column] for column in SPARE if heads[column] in cells]
+    table(title, list(cells), zip(*cells.values(), strict=True), spare=spare)
+
+
+def _role(record: Mapping[str, Any]) -> Text:
+    return Text(f"{record['role']}, failed", style="red") if record["failed"] else Text(record["role"])
 
 
 def _value(record: Mapping[str, Any], column: str) -> float | None:
@@ -118,23 +127,8 @@ def _value(record: Mapping[str, Any], column: str) -> float | None:
 def _cells(column: str, values: Sequence[float | None]) -> list[Text]:
     """The best in bold green; what could not be measured stays empty."""
     best = (min if column in LESS_IS_BETTER else max)(value for value in values if value is not None)
-    digits = {"fit_seconds": 1, "score_seconds": 1, "peak_memory_mib": 0, "novelty@{k}": 2}.get(column, 4)
+    digits = DIGITS.get(column, 4)
     return [
-        Text("" if value is None else f"{value:.{digits}f}", style="bold green" if value == best else "")
+        Text("" if value is None else f"{value:,.{digits}f}", style="bold green" if value == best else "")
         for value in values
     ]
-
-
-def _that_fit(cells: Mapping[str, list[Text]], heads: Mapping[str, str], room: int) -> list[str]:
-    """As many columns as the terminal has room for, the most wanted first, in the order they stand."""
-    chosen = set()
-    for column in dict.fromkeys((*MOST_WANTED, *METRICS)):
-        need = _wide([*cells[column], Text(heads[column])]) if column in cells else 0
-        if column in cells and need <= room:
-            chosen.add(column)
-            room -= need
-    return [column for column in cells if column in chosen]
-
-
-def _wide(cells: Sequence[Text]) -> int:
-    return max(cell.cell_len for cell in cells) + 3  # a line and a space on either side

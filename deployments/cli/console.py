@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import (
@@ -31,9 +32,9 @@ from recsys.gate.verdict import PROMOTED, REJECTED, SUSPICIOUS, UNGATED
 LIST_HEAD = ("rank", "gets", "predicted", "source", "because of")
 STYLES = {PROMOTED: "bold green", UNGATED: "bold yellow", SUSPICIOUS: "bold yellow", REJECTED: "bold red"}
 NUMBER = re.compile(r"[-+]?[\d,]*\.?\d*")
+WORD = re.compile(r"(\S+)\s*")
 LONGEST_LABEL = 26  # of a bar: 80 columns hold it with all else
 FOLDED = 24  # of a title that has to be broken
-PIPE_WIDTH = 160  # of a table that no terminal bounds: 80 would cut what scripts look for
 console = Console(stderr=True, highlight=False)
 # ESC, BEL, CR and their like steer a terminal, marks of direction turn the rest of its line; a title may hold any.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
@@ -132,14 +133,27 @@ def show_progress() -> None:
 
 def hung(head: Text, text: Text) -> None:
     """A line on standard error; where a terminal has to wrap it, its lines begin below one another, right of `head`."""
+    lines = [head + Text(" ") + text]
     if console.is_terminal:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row(head, text)
-        console.print(grid)
-    else:
-        console.print(head + Text(" ") + text, soft_wrap=True)
+        left = head.cell_len + 1
+        first, *rest = _wrapped(text, console.width - left)
+        lines = [head + Text(" ") + first, *(Text(" " * left) + line for line in rest)]
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _wrapped(text: Text, room: int) -> list[Text]:
+    """Lines of whole words: one that is longer, such as a path, is left to the terminal, so that it is copied whole."""
+    cuts, used = [], 0
+    for word in WORD.finditer(text.plain):
+        if used and used + cell_len(word[1]) > room:
+            cuts.append(word.start())
+            used = 0
+        used += cell_len(word[0])
+    lines = list(text.divide(cuts))
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def error(message: str) -> None:
@@ -161,46 +175,77 @@ def result(value: Any) -> None:
 
 def say(text: str) -> None:
     """A line on standard output, with what it quotes shown as text."""
-    Console(highlight=False).print(Text(visible(text)), soft_wrap=not Console().is_terminal)
+    out, line = Console(highlight=False), Text(visible(text))
+    for part in _wrapped(line, out.width) if out.is_terminal else [line]:
+        out.print(part, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, spare: Sequence[str] = ()) -> None:
     """A table on standard output; titles and ids are shown as text, never as markup or control codes.
 
+    A terminal gets a frame of its width, anything else a line a row with all columns.
+
     Args:
         rows: of values; a styled `Text` is taken as it is.
         spare: columns that a narrow terminal can do without, the first to go first; they are named below.
     """
-    cells = dict(zip(columns, zip(*([_cell(value) for value in row] for row in rows), strict=True), strict=False))
-    shown, left_out = list(columns), []
+    found = zip(*([_cell(value) for value in row] for row in rows), strict=True)
+    cells: dict[str, Sequence[Text]] = dict.fromkeys(columns, ()) | dict(zip(columns, found, strict=False))
+    room = width()
+    if room is None:
+        for line in _plain(cells, title):
+            Console(highlight=False).print(line, soft_wrap=True)
+        return
+    left_out = []
     for name in spare:
-        if _wide(shown, cells) > width():
-            shown.remove(name)
+        if _wide(cells) > room:
             left_out.append(name)
-    out = Console(highlight=False, width=width())
-    out.print(drawn({name: cells.get(name, ()) for name in shown}, title))
+            del cells[name]
+    out = Console(highlight=False, width=room)
+    out.print(drawn(cells, title))
     if left_out:
         out.print(Text(f"not shown: {', '.join(left_out)}; --json has them", style="dim"))
+
+
+def _plain(cells: Mapping[str, Sequence[Text]], title: str) -> list[Text]:
+    """The lines of a table without a frame: columns stand below one another, two blanks apart."""
+    columns = []
+    for name, column in cells.items():
+        head, right = Text(visible(name)), _numbers(column)
+        most = max(cell.cell_len for cell in (head, *column))
+        columns.append([_padded(cell, most, right=right) for cell in (head, *column)])
+    lines = [Text("  ").join(row) for row in zip(*columns, strict=True)]
+    for line in lines:
+        line.rstrip()
+    return [Text(visible(title)), *lines] if title else lines
+
+
+def _padded(cell: Text, length: int, *, right: bool) -> Text:
+    blank = Text(" " * (length - cell.cell_len))
+    return blank + cell if right else cell + blank
 
 
 def drawn(cells: Mapping[str, Sequence[Text]], title: str = "") -> Table:
     """Columns of cells under their names; numbers stand on the right."""
     found = Table(title=Text(visible(title)) if title else None, title_justify="left")
     for name, column in cells.items():
-        numbers = all(NUMBER.fullmatch(cell.plain) for cell in column)
-        found.add_column(Text(visible(name)), justify="right" if numbers and column else "left", overflow="fold")
+        found.add_column(Text(visible(name)), justify="right" if _numbers(column) else "left", overflow="fold")
     for row in zip(*cells.values(), strict=True):
         found.add_row(*row)
     return found
+
+
+def _numbers(column: Sequence[Text]) -> bool:
+    return bool(column) and all(NUMBER.fullmatch(cell.plain) for cell in column)
 
 
 def _cell(value: object) -> Text:
     return value if isinstance(value, Text) else Text("" if value is None else visible(str(value)))
 
 
-def _wide(columns: Sequence[str], cells: Mapping[str, Sequence[Text]]) -> int:
+def _wide(cells: Mapping[str, Sequence[Text]]) -> int:
     """Columns of a terminal that a table needs, with longer cells in lines of `FOLDED`; a frame has three a column."""
-    widths = [max(cell.cell_len for cell in (Text(name), *cells.get(name, ()))) for name in columns]
+    widths = [max(cell.cell_len for cell in (Text(name), *column)) for name, column in cells.items()]
     return 1 + sum(3 + min(width, FOLDED) for width in widths)
 
 
@@ -220,7 +265,7 @@ def list_cells(row: Mapping[str, Any], titles: Mapping[Any, str | None]) -> list
     return [row["rank"], row["title"] or row["item_id"], predicted, row["source"], because]
 
 
-def width() -> int:
-    """Columns of a table: the terminal's, or `PIPE_WIDTH`."""
+def width() -> int | None:
+    """Columns of the terminal that results go to; None where they go elsewhere."""
     out = Console(highlight=False)
-    return out.width if out.is_terminal else PIPE_WIDTH
+    return out.width if out.is_terminal else None

@@ -52,12 +52,12 @@ def _draw(manifest: Mapping[str, Any], last: Before | None) -> None:
     console.print(Text(f"\nNight of {manifest['run_date']}: ", style="bold") + verdict_text(verdict.verdict))
     for reason in verdict.against:
         hung(Text("-"), Text(visible(reason)))
-    console.print(drawn(_metrics(manifest, last)))
+    console.print(drawn(metric_cells(manifest, last)))
     if last is not None:
         console.print(Text(last.told, style="dim"))
 
 
-def _metrics(manifest: Mapping[str, Any], last: Before | None) -> dict[str, list[Text]]:
+def metric_cells(manifest: Mapping[str, Any], last: Before | None) -> dict[str, list[Text]]:
     """The cells of the table, column by column; those of last night only where there was one."""
     metrics, names = manifest["metrics"], [name for name in SHOWN if name in manifest["metrics"]]
     columns = {

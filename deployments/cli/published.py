@@ -21,6 +21,7 @@ from deployments.cli.console import (
     verdict_text,
     visible_lines,
 )
+from deployments.cli.night import metric_cells
 from deployments.cli.options import Json, RunDate, Store, parse_columns, parse_date, store_of
 from recsys.config import InputConfig, validated
 from recsys.errors import UsageError
@@ -136,17 +137,19 @@ def show_run(
 
 
 def _show_made(root: RunStore, folder: Path, manifest: Mapping[str, Any]) -> None:
-    from recsys.summary import before, facts, gate_rows, metric_rows
+    from recsys.report.timings import in_order
+    from recsys.summary import before, facts, gate_rows
 
     table("Made", ("what", "which"), facts(manifest).items())
     checks = ([row["check"], verdict_text(row["finding"]), row["reason"]] for row in gate_rows(manifest))
     table("Gate", ("check", "finding", "reason"), checks)
-    metrics = metric_rows(manifest, before(root, folder))
-    table("Metrics", list(metrics[0]), (list(row.values()) for row in metrics), spare=("change",))
+    last = before(root, folder)
+    metrics = metric_cells(manifest, last)
+    table(f"Metrics; {last.told}" if last else "Metrics", list(metrics), zip(*metrics.values(), strict=True))
     table(
         "Stages",
         ("stage", "seconds", "peak MiB so far"),
-        ([name, f"{taken['seconds']:.1f}", taken["peak_memory_mib"]] for name, taken in manifest["timings"].items()),
+        ([name, f"{taken['seconds']:.1f}", taken["peak_memory_mib"]] for name, taken in in_order(manifest["timings"])),
     )
 
 

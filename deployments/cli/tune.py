@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,19 +93,19 @@ tune.__doc__ = f"{tune.__doc__}\n{EXAMPLE}"
 
 def _show(tuned: Tuned) -> None:
     """The best trials and the first."""
-    ordered = sorted(
-        (trial for trial in tuned.trials if trial.figure is not None),
-        key=lambda trial: (trial.figure or 0.0) * (-1 if tuned.role == "ranker" else 1),
-    )
-    shown = [*ordered[:SHOWN], *(trial for trial in ordered[SHOWN:] if trial.number == 1)]
-    names = list(tuned.best.chosen)
-    rows = [
-        [
-            Text(f"{trial.number}", style="bold green" if trial is tuned.best else ""),
-            f"{trial.figure:.4f}",
-            *(f"{trial.chosen[name]:.5g}" for name in names),
-        ]
-        for trial in shown
-    ]
-    title = f"{tuned.model}: {len(tuned.trials)} trials; trial 1 is where the search began"
-    table(title, ("trial", f"{tuned.metric} (validation)", *names), rows)
+    from recsys.summary import trial_rows
+
+    ordered = trial_rows(tuned)
+    shown = [*ordered[:SHOWN], *(row for row in ordered[SHOWN:] if row["trial"] == 1)]
+    names, refused = list(tuned.best.chosen), len(tuned.trials) - len(ordered)
+    title = f"{tuned.model}: the best of {len(tuned.trials)} trials on a validation slice, and trial 1, where it began"
+    told = f"{title}; {refused} had no figure" if refused else title
+    columns = ("trial", tuned.metric, *names)
+    rows = (_cells([row[name] for name in columns], best=row["trial"] == tuned.best.number) for row in shown)
+    table(told, columns, rows, spare=names[::-1])
+
+
+def _cells(row: Sequence[float], *, best: bool) -> list[Text]:
+    trial, figure, *chosen = row
+    words = [f"{trial}", f"{figure:.4f}", *(f"{value:.5g}" for value in chosen)]
+    return [Text(word, style="bold green" if best else "") for word in words]

@@ -32,7 +32,7 @@ def _against_baseline(
     own, other = evaluation["metrics"][metric]["value"], evaluation["baselines"][baseline][metric]["value"]
     better = own > other if metric == NDCG else own < other
     relation = "better than" if better else "not better than"
-    reason = f"{metric} of {name} {own:.4f} is {relation} {baseline}'s {other:.4f}"
+    reason = f"{metric} {own:.4f} of {name} is {relation} {other:.4f} of {baseline}"
     return Finding(check, PROMOTED if better else REJECTED, reason)
 
 

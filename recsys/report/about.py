@@ -9,6 +9,7 @@ from recsys.publish.manifest import library_versions
 from recsys.report.blocks import Group, Section, Table
 from recsys.report.source import Source
 from recsys.report.text import shown
+from recsys.summary import trusted
 
 
 def section(source: Source) -> Section:
@@ -16,7 +17,7 @@ def section(source: Source) -> Section:
     run, snapshot = source.run, source.run.snapshot
     rows = [
         ["Run", run.run_id], ["Night", run.run_date.isoformat()], ["Dataset", shown(snapshot.dataset)],
-        ["From", f"{shown(snapshot.origin)} ({snapshot.trust})"], ["Fingerprint", snapshot.fingerprint],
+        ["From", f"{shown(snapshot.origin)} ({trusted(snapshot.trust)})"], ["Fingerprint", snapshot.fingerprint],
         ["Code", code_version()], ["Seed", str(run.config.seed)],
     ]  # fmt: skip
     stale = [["Stale input", shown(snapshot.stale_reason)]] if snapshot.stale else []

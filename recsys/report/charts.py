@@ -12,6 +12,7 @@ from recsys.report.text import NONE, figure, in_figure, share, whole
 
 Number = float | None
 COLOURS = ("--blue", "--orange", "--green", "--purple", "--grey")
+FEW_DATES = 7  # under a chart on a phone
 SIX = 6  # significant digits of a point: a pixel is one in a thousand
 
 
@@ -41,7 +42,7 @@ class Axes:
 
     Attributes:
         x, y: titles.
-        dates: whether x are dates; else they are categories, or numbers where `numbers`.
+        dates: whether x are dates; else they are categories, or numbers where `numbers`. Few dates are named each.
         zero: whether y begins at 0.
         percent: whether y are shares.
         ticks: of categories, shorter than their names.
@@ -89,7 +90,7 @@ def bars(
 
 
 def flat_bars(name: str, title: str, label: str, rows: Sequence[str], series: Series, axes: Axes) -> Chart:
-    """Bars from the left, the first row on top: for names that are long. Their numbers stand in a table beside."""
+    """Bars from the left, the first row on top: for names that are long."""
     trace = {
         "type": "bar", "orientation": "h", "name": in_figure(series.name), "y": _plain(rows),
         "x": rounded(series.values), "marker": {"color": series.colour}, "hovertemplate": "%{y}: %{x}<extra></extra>",
@@ -99,7 +100,8 @@ def flat_bars(name: str, title: str, label: str, rows: Sequence[str], series: Se
         "yaxis": {"type": "category", "autorange": "reversed", "automargin": True, "showgrid": False},
         "showlegend": False,
     }
-    return Chart(name, title, label, [trace], layout, height=max(160, 60 + 24 * len(rows)))
+    table = points_table(title, axes.y, rows, [series])
+    return Chart(name, title, label, [trace], layout, table, height=max(160, 60 + 24 * len(rows)))
 
 
 def points_table(
@@ -134,9 +136,12 @@ def _chart(
     x_axis["type"] = "date" if axes.dates else "linear" if axes.numbers else "category"
     x_axis |= {} if axes.dates or axes.numbers else {"showgrid": False}
     x_axis |= {"tickvals": list(x), "ticktext": list(axes.ticks)} if axes.ticks else {}
+    x_axis |= {"tickvals": list(x), "tickformat": "%-d %b\n%Y"} if axes.dates and len(x) <= FEW_DATES else {}
     y_axis: dict[str, Any] = {"title": {"text": axes.y}, "automargin": True}
     y_axis |= {"rangemode": "tozero"} if axes.zero else {}
     y_axis |= {"tickformat": ".2~%"} if axes.percent else {}
+    if axes.zero and not any(value for each in series for value in each.values):
+        y_axis |= {"tickvals": [0], "range": [-0.05, 1]}  # else ticks would tell parts of what is whole, and of nothing
     table = points_table(title, axes.x, x, series, share if axes.percent else None)
     shown = {"xaxis": x_axis, "yaxis": y_axis, "showlegend": len(series) > 1, **layout}
     return Chart(name, title, label, traces, shown, table, switch="yaxis" if axes.switch else None)
@@ -170,4 +175,4 @@ def _with_bounds(series: Series, place: int, draw: Callable[[Number], str]) -> s
     value = draw(series.values[place])
     if series.low is None or series.high is None or value == NONE:
         return value
-    return f"{value} [{draw(series.low[place])}, {draw(series.high[place])}]"
+    return f"{value} [{draw(series.low[place])},\u00a0{draw(series.high[place])}]"

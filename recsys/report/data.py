@@ -99,7 +99,7 @@ def _by_count(what: str, title: str, counts: NDArray[np.int64]) -> Chart:
     names, numbers = group_names()[first : last + 1], found[first : last + 1].tolist()
     most = f"most, {whole(max(numbers))}, have {names[int(np.argmax(numbers))]} ratings"
     label = f"{title}: {most}; the median is {np.median(counts):,.0f}."
-    axes = Axes("Ratings, from", what.capitalize(), ticks=group_ticks(names), zero=True, switch=True)
+    axes = Axes("Ratings, at least", what.capitalize(), ticks=group_ticks(names), zero=True, switch=True)
     return bars(f"data-{what}", title, label, names, [Series(what, numbers)], axes)
 
 
@@ -107,11 +107,11 @@ def _ratings_chart(source: Source) -> Chart:
     values, numbers = _levels(source)
     total = sum(numbers)
     mean = sum(value * number for value, number in zip(values, numbers, strict=True)) / total
-    label = f"Ratings by height: the mean is {mean:.2f}, the most frequent {figure(values[int(np.argmax(numbers))])}."
+    label = f"Ratings by value: the mean is {mean:.2f}, the most frequent {figure(values[int(np.argmax(numbers))])}."
     names = [f"{value:g}" for value in values]
     return bars(
         "data-ratings",
-        "Ratings by height",
+        "Ratings by value",
         label,
         names,
         [Series("ratings", numbers)],

@@ -58,6 +58,8 @@ def section(source: Source) -> Section:
         "y": points[:, 1].tolist(),
     }
     label = _label(len(points), len(items), len(source.item_counts), how)
+    if (source.folder / "similar_items").is_dir():
+        label += " Neighbours are those of the table similar_items, by the ranker's own measure: they may stand apart."
     return Section("map", "The item map", [ItemMap(label, bool(names), len(points) > 0)], {"map": data})
 
 

@@ -37,8 +37,7 @@ COMPARED: tuple[tuple[str, str, Draw], ...] = (
     ("rows_fold_in", "Rows by fold-in", whole), ("rows_popular", "Rows by popularity", whole),
     ("list_overlap", "Lists unchanged (overlap)", share), ("list_rbo", "Lists unchanged (rank-biased)", share),
     ("fallback_share", "Rows filled up by popularity", share),
-    ("mean_popularity", "Mean popularity of listed items", share), ("seconds", "Seconds", whole),
-    ("peak_memory_mib", "Peak memory, MiB", whole),
+    ("mean_popularity", "Mean popularity of listed items", share),
 )  # fmt: skip
 
 
@@ -86,7 +85,7 @@ def section(source: Source) -> Section:
     if not nights.before:
         return Section("nights", "Tonight against the nights before", [Words(NOTHING)])
     charts = [chart for chart in (draw(nights) for draw in DRAWN) if chart is not None]
-    about = f"Nights before with the same dataset: {len(nights.before)}."
+    about = f"Earlier nights of this dataset here: {len(nights.before)}, of at most {NIGHTS}."
     return Section(
         "nights", "Tonight against the nights before", [_table(nights), Words(about), Group("How it went", charts)]
     )
@@ -123,19 +122,25 @@ def _table(nights: Nights) -> Table:
         ]
         for name, title, draw in known
     ]
-    columns = ["Figure", "Tonight", f"Last, {last['run_date']}", "Change", "Lowest, median, highest before"]
-    return Table("Tonight, the last night, and the nights before", columns, rows)
+    columns = ["Figure", "Tonight", "Last", "Change", "Lowest, median, highest before"]
+    if len(nights.before) == 1:  # all three are the last
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(f"Tonight, the last night ({last['run_date']}), and all before", columns, rows)
 
 
 def _change(now: float | None, then: float | None, draw: Draw) -> str:
     if now is None or then is None:
         return NONE
-    return draw(now - then) if now < then else f"+{draw(now - then)}" if now > then else "0"
+    if now == then:
+        return "0"
+    change = draw(now - then)
+    sign = "+" if now > then else ""
+    return f"{sign}{change[:-1]}\u00a0points" if draw is share else f"{sign}{change}"
 
 
 def _range(values: Sequence[float | None], draw: Draw) -> str:
     known = [value for value in values if value is not None]
-    return " · ".join(draw(value) for value in (min(known), median(known), max(known))) if known else NONE
+    return "\u00a0·\u00a0".join(draw(value) for value in (min(known), median(known), max(known))) if known else NONE
 
 
 def _dates(rows: Sequence[Row]) -> list[str]:

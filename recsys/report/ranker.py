@@ -22,7 +22,7 @@ PER_GROUP = (
     ("ndcg", "NDCG@10", False), ("precision", "Precision@10", False), ("recall", "Recall@10", False),
     ("coverage", "Coverage of their lists", True), ("novelty", "Novelty of their lists, bits", False),
 )  # fmt: skip
-ACTIVITY, POPULARITY = "Ratings of the user in training, from", "Ratings of the item in training, from"
+ACTIVITY, POPULARITY = "Ratings of the user in training, at least", "Ratings of the item in training, at least"
 
 
 def section(source: Source) -> Section:
@@ -83,7 +83,7 @@ def _of_lists(source: Source) -> Table:
         [title, *(draw(found.get(f"{metric}@{k}", {}).get("value")) for _, found, *_ in _both(source) for k in cutoffs)]
         for metric, title, draw in OF_LISTS
     ]
-    columns = ["Metric", *(f"{name} at {k}" for name, *_ in _both(source) for k in cutoffs)]
+    columns = ["Metric", *(f"{name} at\u00a0{k}" for name, *_ in _both(source) for k in cutoffs)]
     return Table("What the lists are like", columns, rows)
 
 

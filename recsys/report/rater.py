@@ -38,7 +38,10 @@ def _density(own: Mapping[str, Any], scale: Sequence[float]) -> Chart:
     counts = np.array(own["density"], dtype=float)
     edges = np.linspace(scale[0], scale[1], counts.shape[1] + 1)
     names = [figure_short(row["rating"]) for row in own["by_level"]]
-    bar = {"title": {"text": "share", "side": "right"}, "tickformat": ".0%", "thickness": 10, "outlinewidth": 0}
+    bar = {
+        "title": {"text": "share", "side": "right", "font": {"size": 12}}, "tickformat": ".0%", "thickness": 10,
+        "outlinewidth": 0, "tickfont": {"size": 11},
+    }  # fmt: skip
     trace = {
         "type": "heatmap", "x": names, "y": rounded(((edges[:-1] + edges[1:]) / 2).tolist()),
         "z": [rounded(row) for row in (counts / counts.sum(axis=1, keepdims=True)).T.tolist()], "xgap": 1,
@@ -104,8 +107,13 @@ def _by_level(own: Mapping[str, Any]) -> Chart:
 
 
 GROUPED = (
-    ("by_activity", "rater-activity", "Error by how active the user is", "Ratings of the user in training, from"),
-    ("by_popularity", "rater-popularity", "Error by how popular the item is", "Ratings of the item in training, from"),
+    ("by_activity", "rater-activity", "Error by how active the user is", "Ratings of the user in training, at least"),
+    (
+        "by_popularity",
+        "rater-popularity",
+        "Error by how popular the item is",
+        "Ratings of the item in training, at least",
+    ),
 )
 
 

@@ -107,14 +107,14 @@ def _signed(number: str) -> str:
 
 
 def with_interval(value: dict[str, float] | None) -> str:
-    """A metric with its bounds.
+    r"""A metric with its bounds, which stay together where a narrow column breaks the line.
 
     >>> with_interval({"value": 0.4493, "low": 0.4428, "high": 0.4564})
-    '0.4493 [0.4428, 0.4564]'
+    '0.4493 [0.4428,\xa00.4564]'
     """
     if value is None or value.get("value") is None:
         return NONE
-    bounds = f" [{figure(value['low'])}, {figure(value['high'])}]" if value.get("low") is not None else ""
+    bounds = f" [{figure(value['low'])},\u00a0{figure(value['high'])}]" if value.get("low") is not None else ""
     return figure(value["value"]) + bounds
 
 

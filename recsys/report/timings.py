@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from recsys.report.blocks import Chart, Group, Section, Table, Words
+from collections.abc import Mapping
+
+from recsys.report.blocks import Chart, Group, Section, Words
 from recsys.report.charts import Axes, Series, flat_bars
+from recsys.report.nights import nights_of
 from recsys.report.source import Source
 from recsys.report.text import whole
 
@@ -14,26 +17,35 @@ ORDER = (
 )  # fmt: skip
 
 
+def in_order(timings: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Mapping[str, float]]]:
+    """What the stages took, in the order of a night; those that it does not know come last."""
+    place = {stage: number for number, stage in enumerate(ORDER)}
+    return sorted(timings.items(), key=lambda pair: (place.get(pair[0], len(place)), pair[0]))
+
+
 def section(source: Source) -> Section:
     """Seconds and memory by stage; the stages after this page was made are in the manifest."""
-    place = {stage: number for number, stage in enumerate(ORDER)}
-    found = source.timings
-    stages = sorted(found, key=lambda stage: (place.get(stage, len(place)), stage))
+    found = dict(in_order(source.timings))
+    stages = list(found)
     if not stages:
         return Section("timings", "Time and memory", [Words("No stage left a record of what it took.")])
     seconds = [float(found[stage]["seconds"]) for stage in stages]
     peaks = [int(found[stage]["peak_memory_mib"]) for stage in stages]
-    rows = [[stage, f"{took:,.1f}", whole(peak)] for stage, took, peak in zip(stages, seconds, peaks, strict=True)]
     budget = whole(source.run.config.compute.memory_mib)
     total = (
         f"{sum(seconds):,.1f} s in all so far, {whole(max(peaks))} MiB at most; the budget for a stage's arrays is "
-        f"{budget} MiB."
+        f"{budget} MiB.{_last_night(source)}"
     )
-    return Section(
-        "timings", "Time and memory",
-        [Words(total), Group("By stage", [_seconds(stages, seconds), _memory(stages, peaks)]),
-         Table("Seconds, and peak memory of the process so far, by stage", ["Stage", "Seconds", "Peak MiB"], rows)],
-    )  # fmt: skip
+    charts = [_seconds(stages, seconds), _memory(stages, peaks)]
+    return Section("timings", "Time and memory", [Words(total), Group("By stage", charts)])
+
+
+def _last_night(source: Source) -> str:
+    last = nights_of(source).last
+    if not last:
+        return ""
+    peak = whole(last["peak_memory_mib"])
+    return f" The night of {last['run_date']} took {last['seconds']:,.1f} s with its page, and {peak} MiB at most."
 
 
 def _seconds(stages: list[str], seconds: list[float]) -> Chart:

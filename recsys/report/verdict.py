@@ -45,11 +45,11 @@ def section(source: Source) -> Section:
 
 
 def _measured(source: Source, name: str, baseline: str, model: str) -> tuple[str, str, str]:
-    value = metric(source.evaluation, name)
+    value, named = metric(source.evaluation, name), f"{name} of {model}"
     beside = source.evaluation["baselines"][baseline].get(name)
     if value is None:
-        return name, figure(None), "no rating is held out"
-    return name, figure(value["value"]), f"{model}; {baseline} {figure(beside and beside['value'])}"
+        return named, figure(None), "no rating is held out"
+    return named, figure(value["value"]), f"{baseline} has {figure(beside and beside['value'])}"
 
 
 def _metrics(source: Source) -> Table:

@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("page-data").textContent);
   const root = document.documentElement;
   const drawn = new Map(); // id of an element: () => {traces, layout}
+  const number = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
   const still = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset" };
 
   // Colours: "--blue" or "--blue/0.2" under a key that speaks of colour becomes the theme's.
@@ -65,13 +66,24 @@
   }
   for (const [id, chart] of Object.entries(data.charts)) later(id, () => chart);
 
+  // 1, 2 and 5 of each power of ten: more have no room, and Plotly names those between by one digit alone.
+  function steps(chart) {
+    const values = chart.traces.flatMap((trace) => trace.y).filter((value) => value > 0);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    if (!(high > 5 * low)) return {};
+    const ticks = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+      for (const digit of [1, 2, 5]) ticks.push(Number(`${digit}e${power}`));
+    }
+    return { tickvals: ticks, ticktext: ticks.map((tick) => number.format(tick)) };
+  }
   for (const group of document.querySelectorAll("[data-switch]")) {
     group.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
       for (const each of group.querySelectorAll("button")) each.setAttribute("aria-pressed", String(each === button));
       const chart = data.charts[group.dataset.switch];
-      chart.layout.yaxis = { ...chart.layout.yaxis, type: button.value };
+      chart.layout.yaxis = { ...chart.layout.yaxis, type: button.value, ...(button.value === "log" ? steps(chart) : { tickvals: null, ticktext: null }) };
       draw(group.dataset.switch);
       Plotly.react(group.dataset.switch, ...themed(() => chart), still);
     });
@@ -130,11 +142,16 @@
   const map = data.map;
   if (!map) return;
   let by = "count", marked = null, range = null;
-  const number = new Intl.NumberFormat("en");
   const placed = map.x.length; // items on the map; the search knows more
   const grain = document.getElementById("map-found").clientWidth < 600 ? 0.7 : 1; // a phone has less room for as many
   const size = map.count.map((count) => grain * (4 + 2.2 * Math.log10(1 + count)));
+  const counts = [1, 2, 5, 10, 20, 50, 100, 200, 500].flatMap((count) => [count, 1e3 * count, 1e6 * count]);
+  const whole = { x: margins(map.x), y: margins(map.y) };
   const labels = map.title.slice(0, placed).map(label);
+  function margins(values) {
+    const [low, high] = [Math.min(...values), Math.max(...values)], room = 0.06 * (high - low) || 1;
+    return [low - room, high + room];
+  }
   const pick = (values, places) => places.map((place) => values[place]);
   // Plotly takes tags and entities for markup, and cannot keep apart what turns the direction of text.
   function escaped(text) {
@@ -163,13 +180,17 @@
           marker: {
             size: pick(size, all), opacity: faint, color: pick(map.count, all).map((count) => Math.log10(Math.max(count, 1))), line: { width: 0 },
             colorscale: [[0, "--low"], [0.5, "--middle"], [1, "--high"]],
-            colorbar: { title: { text: "ratings", side: "top" }, orientation: "h", y: -0.02, yanchor: "top", len: 0.6, thickness: 10, outlinewidth: 0, tickvals: [0, 1, 2, 3, 4, 5, 6, 7], ticktext: ["1", "10", "100", "1k", "10k", "100k", "1M", "10M"] },
+            colorbar: { title: { text: "ratings", side: "top" }, orientation: "h", y: -0.02, yanchor: "top", len: 0.6, thickness: 10, outlinewidth: 0, tickvals: counts.map(Math.log10), ticktext: counts.map(number.format) },
           },
         })]
-      : map.genres.map((genre, number) => {
-          const own = all.filter((place) => map.genre[place] === number);
-          const tone = number === map.genres.length - 1 ? 9 : number;
-          return points(own, { name: escaped(genre), marker: { size: pick(size, own), opacity: faint, color: `--genre-${tone}`, line: { width: 0 } } });
+      : map.genres.flatMap((genre, at) => {
+          const own = all.filter((place) => map.genre[place] === at);
+          const color = `--genre-${at === map.genres.length - 1 ? 9 : at}`, name = escaped(genre);
+          // The legend has points of its own: it does not fade when an item is marked.
+          return [
+            points(own, { name, showlegend: false, marker: { size: pick(size, own), opacity: faint, color, line: { width: 0 } } }),
+            { type: "scatter", mode: "markers", name, x: [null], y: [null], marker: { color, size: 8 } },
+          ];
         });
     if (marked !== null) {
       const near = (map.near ? map.near[marked] : []).filter((place) => place < placed);
@@ -180,7 +201,7 @@
   }
   function mapLayout() {
     const bare = { showgrid: false, showline: false, zeroline: false, showticklabels: false, fixedrange: false, ticks: "", title: { text: "" } };
-    const reach = range || { x: [-1.08, 1.08], y: [-1.08, 1.08] };
+    const reach = range || whole;
     return {
       xaxis: { ...bare, range: reach.x }, yaxis: { ...bare, range: reach.y }, dragmode: "pan", showlegend: by === "genre",
       legend: { orientation: "h", x: 0, y: -0.02, yanchor: "top", itemsizing: "constant", traceorder: "normal", font: { color: "--ink" } },

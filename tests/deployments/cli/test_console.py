@@ -37,6 +37,16 @@ def log(message: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
+def test_a_path_longer_than_the_line_is_copied_whole(on, width):
+    path = "/srv/" + "a_folder/" * 20 + "index.html"
+    out = on(width, no_color=True)
+    log(f"report: {path}, 4.7 MiB, and then some more words that do not fit into what is left of the line")
+    terminal.error(f"no such file\n  expected: {path}")
+    assert out.getvalue().count(path) == 2  # whatever breaks it on the screen is no part of the text
+    assert [line[:9].strip() for line in Text.from_ansi(out.getvalue()).plain.splitlines()[1:3]] == ["", ""]
+
+
+@pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_wraps_a_long_line_beside_the_time(on, width):
     out = on(width, no_color=True)
     log(LONG)
@@ -99,7 +109,22 @@ def test_a_narrow_terminal_goes_without_what_is_spare(monkeypatch, capsys):
         assert max(map(len, out.split("not shown")[0].splitlines())) <= width
 
 
-def test_titles_are_text_in_every_view(on, capsys):
+def test_elsewhere_a_row_is_a_line_with_all_columns(monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "width", lambda: None)
+    rows = [("a title " * 30, 1, ""), ("b", 1_000, "last"), ("🦉", "", None)]
+    terminal.table("what", ("title", "n", "more"), rows, spare=("more",))
+    told, head, *lines = capsys.readouterr().out.splitlines()
+    assert told == "what"
+    assert head.split() == ["title", "n", "more"]
+    assert [line.split("  ")[0].strip() for line in lines] == [("a title " * 30).strip(), "b", "🦉"]
+    assert lines[1].split() == ["b", "1000", "last"]
+    assert lines[1].index("1000") + 4 == head.index("n  ") + 1, "numbers end below their name"
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("width", [120, None])
+def test_titles_are_text_in_every_view(on, capsys, monkeypatch, width):
+    monkeypatch.setattr(terminal, "width", lambda: width)
     rows = [(place, title) for place, title in enumerate(TITLES)]
     terminal.table("neighbours of " + TITLES[1], ("rank", "title"), rows)
     terminal.say(f"{TITLES[4]}: 3 ratings")

@@ -38,8 +38,8 @@ def test_better_than_both_baselines_and_as_good_as_the_published_run_is_promoted
     verdict = judge(evaluation())
     assert (verdict.verdict, verdict.publish) == (PROMOTED, True)
     assert verdict.reasons[:2] == (
-        "ndcg@10 of edlae 0.4000 is better than popular's 0.2000",
-        "rmse of biased_mf 0.9000 is better than means's 0.9500",
+        "ndcg@10 0.4000 of edlae is better than 0.2000 of popular",
+        "rmse 0.9000 of biased_mf is better than 0.9500 of means",
     )
 
 

@@ -120,6 +120,13 @@ def test_the_map_is_coloured_by_genre_and_zoomed(browser, hostile):
     until(browser, "return document.querySelectorAll('#item-map .legend .traces').length === 4")
     legend = browser.find_element("css selector", "#item-map .legend").get_property("textContent")
     assert "<i>Drama</i>" in legend
+    filled = browser.execute_script(
+        "const box = (e) => document.querySelector(e).getBoundingClientRect(), all = box('#item-map .bglayer .bg');"
+        "const points = [...document.querySelectorAll('#item-map .scatterlayer .point')].map(p => p.getBoundingClientRect());"
+        "const reach = (side) => Math.max(...points.map(p => p[side])) - Math.min(...points.map(p => p[side]));"
+        "return [reach('x') / all.width, reach('y') / all.height]"
+    )
+    assert min(filled) > 0.8
     before = browser.execute_script("return document.getElementById('item-map')._fullLayout.xaxis.range[1]")
     browser.find_element("css selector", "#map-zoom button[value=in]").click()
     narrower = "return document.getElementById('item-map')._fullLayout.xaxis.range[1]"
@@ -137,6 +144,10 @@ def test_an_axis_is_switched_to_a_log_scale(browser, hostile):
     log.click()
     until(browser, f"{axis} === 'log'")
     assert log.get_attribute("aria-pressed") == "true"
+    show(browser, "data-users")
+    browser.find_element("css selector", "[data-switch=data-users] button[value=log]").click()
+    ticks = "return [...document.querySelectorAll('#data-users .ytick text')].map(tick => tick.textContent).join(' ')"
+    until(browser, f"{ticks} === '1 2 5 10 20'")  # whole numbers, not the digit 2 for 20
 
 
 def test_the_theme_is_chosen_and_kept(browser, hostile, width):

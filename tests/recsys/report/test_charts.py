@@ -38,6 +38,21 @@ def test_bands_have_two_edges_and_bars_have_none():
     assert drawn[1]["fill"] == "tonexty"
     chart = bars("id", "title", "label", ["p", "q"], [series], Axes("x", "y"))
     assert [trace["y"] for trace in chart.traces] == [[1, 2]]
-    assert chart.table.rows == [["p", "1.000 [0.5000, 1.500]"], ["q", "2.000 [1.500, 2.500]"]]
+    assert chart.table.rows == [["p", "1.000 [0.5000,\u00a01.500]"], ["q", "2.000 [1.500,\u00a02.500]"]]
     shares = bars("id", "title", "label", ["p", "q"], [series], Axes("x", "y", percent=True))
-    assert shares.table.rows[0] == ["p", "100.0% [50.0%, 150.0%]"]
+    assert shares.table.rows[0] == ["p", "100.0% [50.0%,\u00a0150.0%]"]
+
+
+def test_few_nights_are_named_each_and_many_are_left_to_the_figure():
+    for n, named in ((2, True), (7, True), (8, False)):
+        nights = [f"2026-11-{day:02d}" for day in range(1, n + 1)]
+        axis = lines("id", "title", "label", nights, [Series("a", [1.0] * n)], Axes("x", "y", dates=True)).layout[
+            "xaxis"
+        ]
+        assert (axis.get("tickvals") == nights) == named
+
+
+def test_an_axis_of_nothing_but_zeros_has_one_tick():
+    for values, ticks in (([0, 0.0, None], [0]), ([0, 0.1, None], None)):
+        drawn = lines("id", "title", "label", [1, 2, 3], [Series("a", values)], Axes("x", "y", zero=True))
+        assert drawn.layout["yaxis"].get("tickvals") == ticks

@@ -191,7 +191,7 @@ def test_beside_the_published_run(tmp_path):
     champion = Source(run).evaluation["champion"]
     assert f"Beside the published run {before.run_id} of {before.run_date}" in words
     assert with_interval(champion["differences"]["ndcg@10"]) in words
-    assert f"Last, {before.run_date}" in words  # of its row in the table of nights
+    assert f"the last night ({before.run_date})" in words  # of its row in the table of nights
 
 
 def test_a_part_that_fails_is_told_and_holds_nothing_back(hostile, monkeypatch, caplog):

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pages import GENRES, HOSTILE, past_nights
 
 from recsys import tables
-from recsys.report import about, data, item_map, people, training
+from recsys.report import about, data, item_map, people, timings, training
 from recsys.report import nights as nights_section
 from recsys.report.blocks import Chart, Group, Table, Words, charts_of
 from recsys.report.source import Source
@@ -51,15 +51,29 @@ class TestNights:
     def test_tonight_beside_the_last_published_night(self, source):
         section = nights_section.section(source)
         table = section.blocks[0]
-        assert table.columns[2] == f"Last, {source.run.run_date - timedelta(days=1)}"
+        assert f"the last night ({source.run.run_date - timedelta(days=1)})" in table.caption
         rows = values(table)
         counts = source.prepared.counts
-        assert rows["Ratings"] == [str(counts.ratings), "101", f"+{counts.ratings - 101}", "101 · 103 · 105"]
+        assert rows["Ratings"][:3] == [str(counts.ratings), "101", f"+{counts.ratings - 101}"]
+        assert rows["Ratings"][3].split() == ["101", "·", "103", "·", "105"]
         assert rows["ndcg@10"][1] == "0.5000"
         assert "Drift of the ratings (PSI)" not in rows  # of no night known
         drawn = chart(section, "nights-ratings")
         assert len(drawn.table.rows) == 6
         assert drawn.traces[-1]["y"] == [105, 104, 103, 102, 101, counts.ratings]
+
+    def test_beside_one_night_there_is_no_range(self, source, tmp_path):
+        past_nights(tmp_path, source.run.run_date, source.run.snapshot.dataset, 1)
+        table = nights_section.section(in_store(source, tmp_path)).blocks[0]
+        assert table.columns == ["Figure", "Tonight", "Last", "Change"]
+        assert {len(row) for row in table.rows} == {4}
+
+    def test_a_change_of_a_share_is_in_points(self):
+        change = nights_section._change
+        assert change(0.33, 0.321, nights_section.share).split() == ["+0.90", "points"]
+        assert change(0.1, 0.3, nights_section.share).split() == ["−20.0", "points"]
+        assert change(5, 2, nights_section.whole) == "+3"
+        assert [change(1, 1, nights_section.share), change(None, 1, nights_section.share)] == ["0", "–"]
 
     def test_the_last_night_is_the_last_that_was_published(self):
         rows = [
@@ -264,6 +278,14 @@ def test_training_shows_the_judged_fits_validation_and_the_refit(source):
     assert names == ["training", "validation", "training, fitted again on all"]
     assert isinstance(found, Chart)
     assert found.switch == "yaxis"
+
+
+def test_the_time_of_the_night_before_stands_beside_tonights(source, tmp_path):
+    told = timings.section(source).blocks[0].text
+    assert f"The night of {source.run.run_date - timedelta(days=1)} took 0.0 s" in told
+    assert "The night of" not in timings.section(in_store(source, tmp_path)).blocks[0].text
+    seconds = chart(timings.section(source), "timings-seconds")
+    assert [row[0] for row in seconds.table.rows] == seconds.traces[0]["y"]
 
 
 def test_where_the_input_comes_from(source):
