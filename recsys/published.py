@@ -27,13 +27,13 @@ from recsys.models.base import Ranker, Rater
 from recsys.parquet import write_file
 from recsys.prepare.prepared import Prepared
 from recsys.publish.damage import Damage, DamagedRun, damaged_run, find_damage, find_damage_by_size
-from recsys.publish.manifest import sealed_manifest
 from recsys.ratings import IdType
 from recsys.read import read_pairs
 from recsys.read.blocks import file_bytes
 from recsys.read.ids import typed_ids
 from recsys.store import MANIFEST, REFUSED, TABLES, Pointer, Store, folder_of, open_store, run_id_of
 from recsys.store.contents import Contents, LocalContents
+from recsys.store.manifest import sealed_manifest
 
 log = logging.getLogger("recsys")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from recsys.config import RunConfig
-from recsys.errors import UsageError
 from recsys.identity import effective_config, run_id
 from recsys.models.edlae import largest_catalogue
 from recsys.objects.folder import ObjectFolder
@@ -21,7 +20,6 @@ from recsys.store import MANIFEST, REFUSED, LeaseLost, Store, write_record
 from recsys.store.lease import holds
 from recsys.store.remote import RemoteStore
 
-REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 MOST_ITEMS = 10_000  # kept where --top-items is unset: one inversion then takes tens of seconds, not hours
 
 
@@ -144,20 +142,3 @@ def items_kept(config: RunConfig) -> int:
     """How many items a configuration keeps at most; 0 keeps all."""
     wanted = config.prepare.top_items
     return min(MOST_ITEMS, largest_catalogue(config.compute)) if wanted is None else wanted
-
-
-def read_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
-    """The manifest of a complete run, or by its name that of a refused one.
-
-    Raises:
-        UsageError: it is missing or cannot be read.
-    """
-    try:
-        return json.loads((folder / name).read_text())  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The run in {folder} has no readable manifest.",
-            expected=name,
-            found=str(error),
-            todo="choose a complete run; `recsys runs list` shows them",
-        ) from error

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from recsys.errors import UsageError
 from recsys.gate.verdict import Verdict
-from recsys.publish.manifest import sealed_manifest
-from recsys.run import REFUSAL
 from recsys.store import MANIFEST, REFUSED
+from recsys.store.layout import REFUSAL
+from recsys.store.manifest import sealed_manifest
 
 Name = Literal["complete", "damaged", "refused by the gate", "input refused", "unfinished"]
 

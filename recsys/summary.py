@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from recsys.gate.verdict import Verdict
 from recsys.report.text import in_code, in_markdown
-from recsys.run import read_manifest
 from recsys.store import MANIFEST, TABLES, Store
+from recsys.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     from recsys.tune.tuning import Tuned

@@ -14,10 +14,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.tasks import MaterializingTask
 
 from recsys.publish.stage import Published
-from recsys.report.stage import PAGE
+from recsys.report import PAGE
 from recsys.report.text import in_markdown
-from recsys.run import Run, read_manifest
+from recsys.run import Run
 from recsys.store import MANIFEST, REFUSED
+from recsys.store.manifest import read_manifest
 from recsys.summary import before, gate_rows, markdown, metric_rows, table_rows
 
 NO_KEY = re.compile(r"[^A-Za-z0-9:/._=-]")  # Prefect takes less than these in the key of an asset, a blank for one

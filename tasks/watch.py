@@ -11,7 +11,8 @@ from prefect.events import emit_event
 from recsys.monitor.alert import messages
 from recsys.monitor.figures import leave_figures
 from recsys.publish.stage import Published
-from recsys.run import Run, read_manifest
+from recsys.run import Run
+from recsys.store.manifest import read_manifest
 
 EVENT = "recsys.night."  # and the message's kind: what the automations of deployments/alerts.py wait for
 

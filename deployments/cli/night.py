@@ -10,9 +10,9 @@ from rich.text import Text
 
 from deployments.cli.console import console, drawn, hung, verdict_text, visible
 from recsys.gate.verdict import Verdict
-from recsys.report.stage import PAGE
-from recsys.run import read_manifest
+from recsys.report import PAGE
 from recsys.store import MANIFEST, Store
+from recsys.store.manifest import read_manifest
 from recsys.summary import SHOWN, Before, baselines, before, metric_rows, rows_by_source
 
 LESS_IS_BETTER = ("gini@10", "rmse", "mae")

@@ -25,9 +25,10 @@ from recsys.models import registry
 from recsys.models.base import Ranker, Rater
 from recsys.prepare.prepared import Prepared
 from recsys.prepare.shards import Shard
-from recsys.run import Run, read_manifest
+from recsys.run import Run
 from recsys.score.lists import People, Scorer
 from recsys.store import write_whole
+from recsys.store.manifest import read_manifest
 from recsys.train.stage import judged_folder
 
 

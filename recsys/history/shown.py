@@ -12,9 +12,9 @@ from recsys.drift.nights import write_night
 from recsys.errors import UsageError
 from recsys.gate.stage import DRIFT
 from recsys.history.holds import Holds, read_holds, write_holds
-from recsys.publish.manifest import seal, sealed_manifest
 from recsys.published import PublishedRun, complete_runs, find_run
 from recsys.store import MANIFEST, REFUSED, Store, folder_of
+from recsys.store.manifest import seal, sealed_manifest
 
 Done = Literal["published", "unchanged"]
 

@@ -14,8 +14,9 @@ from typing import Any
 from recsys.errors import SourceUnavailable, UsageError
 from recsys.gate.stage import DRIFT
 from recsys.gate.verdict import SEVERITY
-from recsys.run import Run, read_manifest
+from recsys.run import Run
 from recsys.store import MANIFEST, REFUSED, write_whole
+from recsys.store.manifest import read_manifest
 
 log = logging.getLogger("recsys")
 

@@ -23,8 +23,9 @@ from recsys.published import published_before
 from recsys.ratings import Snapshot
 from recsys.read import RowsRefused, read_items, read_stream
 from recsys.read.stream import Stream
-from recsys.run import MOST_ITEMS, REFUSAL, Run
+from recsys.run import MOST_ITEMS, Run
 from recsys.store import sealed_stage, write_whole
+from recsys.store.layout import REFUSAL
 
 log = logging.getLogger("recsys")
 

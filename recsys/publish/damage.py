@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recsys.errors import RecsysError, sample
-from recsys.publish.manifest import is_sealed
 from recsys.store import MANIFEST, REFUSED, run_date_of, run_id_of
 from recsys.store.contents import Contents, LocalContents
+from recsys.store.manifest import is_sealed
 
 
 class DamagedRun(RecsysError):

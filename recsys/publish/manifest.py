@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -15,16 +14,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from recsys.errors import UsageError
 from recsys.gate.stage import GATE
 from recsys.identity import code_version
 from recsys.rules.policy import Rules
-from recsys.run import Run, read_manifest
+from recsys.run import Run
 from recsys.score.stage import rules_effects
 from recsys.store import MANIFEST, REFUSED, sha256_of
+from recsys.store.manifest import seal
 from recsys.tables import SCHEMA_VERSION
 
-SEAL = "manifest_sha256"  # over the manifest's other keys
 LIBRARIES = (
     "prefect", "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "numba", "pandas", "pyarrow", "scikit-learn",
 )  # fmt: skip
@@ -56,41 +54,6 @@ def build_manifest(run: Run, sources: Mapping[str, int]) -> dict[str, Any]:
             "files": list_files(run.folder),
         }
     )
-
-
-def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with a hash of its own content, so that damage to itself is found too."""
-    content = {name: value for name, value in manifest.items() if name != SEAL}
-    return {**content, SEAL: _content_hash(content)}
-
-
-def sealed_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
-    """The manifest of a complete run, or by its name that of a refused one, as it was written.
-
-    Raises:
-        UsageError: it is missing, cannot be read, or was changed since.
-    """
-    manifest = read_manifest(folder, name)
-    if not is_sealed(manifest):
-        raise UsageError(
-            f"The manifest of the run in {folder} was changed since it was written.",
-            expected=f"a {name} that fits its own hash, {SEAL}",
-            found="another content",
-            todo="`recsys runs verify` compares all files of a run",
-        )
-    return manifest
-
-
-def is_sealed(manifest: Any) -> bool:
-    """Whether a manifest is as it was written."""
-    if not isinstance(manifest, dict):
-        return False
-    content = {name: value for name, value in manifest.items() if name != SEAL}
-    return manifest.get(SEAL) == _content_hash(content)
-
-
-def _content_hash(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def list_files(folder: Path) -> list[dict[str, Any]]:

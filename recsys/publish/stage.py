@@ -18,9 +18,10 @@ from recsys.publish.invariants import check_recommendations
 from recsys.publish.manifest import build_manifest
 from recsys.publish.mend import mend_pointer
 from recsys.publish.obeyed import Obeyed
-from recsys.run import Run, read_manifest
+from recsys.run import Run
 from recsys.score.stage import served_users
 from recsys.store import MANIFEST, REFUSED, Pointer
+from recsys.store.manifest import read_manifest
 from recsys.summary import rows_by_source
 
 log = logging.getLogger("recsys")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recsys.errors import UsageError, sample
 from recsys.published import PublishedRun
-from recsys.report.stage import PAGE
+from recsys.report import PAGE
 from recsys.store import REFUSED, Store, open_store, run_date_of, run_id_of
 
 

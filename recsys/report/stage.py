@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from recsys.report import PAGE
 from recsys.report.page import render
 from recsys.report.source import Source
 from recsys.run import Run
 from recsys.store import sealed_stage
 
 log = logging.getLogger("recsys")
-
-PAGE = Path("report") / "index.html"  # in a run's folder
 
 
 def report(run: Run) -> Path:

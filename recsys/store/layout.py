@@ -21,6 +21,7 @@ log = logging.getLogger("recsys")
 
 MANIFEST = "manifest.json"
 REFUSED = "manifest.refused.json"  # in its place where the gate refused the run
+REFUSAL = Path("refused") / "reason.json"  # in a run's folder: why its input was refused
 POINTER = "published/CURRENT.json"
 TABLES = ("recommendations", "similar_items", "popular_items", "item_embeddings", "user_embeddings", "quarantine")
 

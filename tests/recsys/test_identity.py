@@ -15,8 +15,9 @@ from recsys.errors import UsageError
 from recsys.identity import code_version
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
 from recsys.rules.source import RulesSource
-from recsys.run import MOST_ITEMS, Run, read_manifest
+from recsys.run import MOST_ITEMS, Run
 from recsys.store import MANIFEST
+from recsys.store.manifest import read_manifest
 
 DAY = date(2024, 5, 6)
 SNAPSHOT = Snapshot(

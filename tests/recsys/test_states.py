@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from recsys.publish.manifest import seal
 from recsys.states import may_go_on, state_of
+from recsys.store.manifest import seal
 
 
 def write(path, record):

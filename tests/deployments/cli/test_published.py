@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from deployments.cli.app import app
 from recsys.errors import UsageError
-from recsys.publish.manifest import seal
+from recsys.store.manifest import seal
 
 CALLED = CliRunner()
 GATE = {"verdict": "REJECTED", "reasons": ["r"], "publish": False, "findings": [

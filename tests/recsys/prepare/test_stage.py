@@ -16,11 +16,11 @@ from recsys.download.own import take_own
 from recsys.errors import InputRefused
 from recsys.prepare import stage
 from recsys.prepare.stage import check_volume, prepare
-from recsys.publish.manifest import seal
 from recsys.ratings import ItemsFormat, RatingsFormat, Scale, Snapshot
 from recsys.run import Run
 from recsys.states import state_of
 from recsys.store import MANIFEST, Pointer, Store
+from recsys.store.manifest import seal
 
 HEADER = "userId,movieId,rating,timestamp"
 LINES = [f"{user},{item},{1 + (user * item) % 5},{user + item}" for user in range(1, 6) for item in range(1, 5)]

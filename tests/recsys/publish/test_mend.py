@@ -12,11 +12,10 @@ from nights import NIGHT, config_of, make_run, publish_night, score_run
 
 from recsys.publish import mend as mend_module
 from recsys.publish.damage import find_damage, find_damage_by_size
-from recsys.publish.manifest import is_sealed, seal
 from recsys.publish.mend import mend, mend_pointer
 from recsys.publish.stage import publish
-from recsys.run import read_manifest
 from recsys.store import MANIFEST, BrokenPointer, Store
+from recsys.store.manifest import is_sealed, read_manifest, seal
 
 BEFORE = date(2026, 1, 30)
 

@@ -12,8 +12,8 @@ from nights import NIGHT, config_of, make_run, publish_night, score_run
 from recsys.errors import UsageError
 from recsys.publish import stage as publish_stage
 from recsys.publish.stage import publish
-from recsys.run import read_manifest
 from recsys.store import Store, layout
+from recsys.store.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")

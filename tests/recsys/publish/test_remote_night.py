@@ -22,10 +22,10 @@ from recsys.publish.damage import DamagedRun, find_damage
 from recsys.publish.mend import mend
 from recsys.publish.stage import publish
 from recsys.published import PublishedRun, complete_runs, find_run
-from recsys.run import read_manifest
 from recsys.states import state_of
 from recsys.store import MANIFEST, REFUSED, BrokenPointer, LeaseLost, open_store
 from recsys.store.lease import hold
+from recsys.store.manifest import read_manifest
 
 BEFORE = date(2026, 1, 30)
 

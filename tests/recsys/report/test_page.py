@@ -17,12 +17,13 @@ from pages import HOSTILE
 
 from recsys.publish.mend import mend
 from recsys.publish.stage import publish
+from recsys.report import PAGE
 from recsys.report.blocks import Section
 from recsys.report.page import render
 from recsys.report.source import Source
-from recsys.report.stage import PAGE, report
+from recsys.report.stage import report
 from recsys.report.text import shown, with_interval
-from recsys.run import read_manifest
+from recsys.store.manifest import read_manifest
 
 SECTIONS = ["verdict", "nights", "data", "training", "rater", "ranker", "map", "people", "timings", "about"]
 MOST_BYTES = 10_000_000
