@@ -115,7 +115,7 @@ SECTIONS = (
         "Reading and preparing",
         "From a CSV of ml-25m's shape to the prepared folder, each in its own process. Ours checks every row, drops "
         "repeats, sorts by user, draws a hold-out and writes both training sets; Polars and DuckDB count, keep the "
-        "most rated items, centre, and write Parquet: less work. `ratio`: their seconds over ours.",
+        "most rated items, centre, and write Parquet: less work. `ratio`, `cpu_ratio`: their seconds over ours.",
         slow=True,
     ),
     Section(
