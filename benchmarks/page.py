@@ -106,9 +106,8 @@ SECTIONS = (
         "A night of 1% new ratings",
         "The Gram matrix of the default ranker (10,000 items at most) in full, and last night's brought up to date "
         "(`train.incremental`), reading it and finding what has changed included; both are equal to the bit. One "
-        "thread, the least of several turns; own: without the system's part, most of which is finding memory. The "
-        "latest: by time. Sessions: the latest 20 to 99 ratings of users drawn by their activity. New users: all their "
-        "ratings. Anywhere: ratings drawn evenly, so that most users change.",
+        "thread, the least of several turns. The latest: by time. Sessions: the latest 20 to 99 ratings of users drawn "
+        "by their activity. New users: all their ratings. Anywhere: ratings drawn evenly, so that most users change.",
         slow=True,
     ),
     Section(
