@@ -115,7 +115,7 @@ SECTIONS = (
         "Reading and preparing",
         "From a CSV of ml-25m's shape to the prepared folder, each in its own process. Ours checks every row, drops "
         "repeats, sorts by user, draws a hold-out and writes both training sets; Polars and DuckDB count, keep the "
-        "most rated items, centre, and write Parquet: less work. `ratio`: their seconds over ours.",
+        "most rated items, centre, and write Parquet: less work. `ratio`, `cpu_ratio`: their seconds over ours.",
         slow=True,
     ),
     Section(
@@ -192,9 +192,10 @@ def page(kept: Sequence[Record], standing: str) -> str:
 def section_lines(section: Section, record: Record) -> list[str]:
     """A section in Markdown, with when and under what it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    under = (
-        f"{record['date'][:10]}, {record['threads']} cores, load before {record['load']}, {record['code']}; {versions}"
-    )
+    load = f"load before {record['load']}"
+    if record["load"] > record["threads"]:
+        load += " (other work wanted the cores: seconds on the wall are too many, CPU seconds some too many)"
+    under = f"{record['date'][:10]}, {record['threads']} cores, {load}, {record['code']}; {versions}"
     return [f"## {section.title}", "", section.about, "", *section.report(record["figures"]), "", f"*{under}*"]
 
 
@@ -229,7 +230,7 @@ def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _missing(section: Section) -> list[str]:
-    return [f"## {section.title}", "", f"Not measured yet: `python -m benchmarks.{section.name}`."]
+    return [f"## {section.title}", "", f"Not measured yet: `python -m benchmarks.page --only {section.name}`."]
 
 
 def _names(text: str) -> list[str]:

@@ -114,7 +114,7 @@ class Edlae(LinearRanker):
 
     def similar(self, n: int, compute: ComputeConfig) -> TopN:
         """What having rated an item speaks for most: the largest weights of its row."""
-        return TopN(*largest_of_rows(self.weights, n, thread_count(compute)))
+        return TopN(*largest_of_rows(self.finite_weights, n, thread_count(compute)))
 
     def similarity(self, column: int) -> NDArray[np.float32]:
         """The weights of the item's row."""

@@ -25,15 +25,15 @@ from recsys.models.cooccurrence import (
     RangesByRow,
     WeightedRows,
     Whole,
-    add_ranges,
     add_to_sums,
     by_row,
     sum_type,
 )
 
-AT_ONCE = 100 << 20  # bytes of changed users' ranges at once: each time takes two passes over the matrix
+AT_ONCE = 192 << 20  # bytes of changed users' ranges at once: each time takes two passes over the matrix
 MOST_WORK = 0.5  # of the full computation's additions; more is sooner done anew
-BLOCK = 16  # columns added to at once: a line of the cache for each row, 640 KB of sums for 10,000 items
+BLOCK = 64  # columns added to at once: four lines of the cache of each row, while one column's sums stay in a near one
+ROWS = 16  # of a tile of them: a line of the cache of each column
 
 Packed = NDArray[np.unsignedinteger]
 
@@ -103,12 +103,13 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     if work > MOST_WORK:
         raise Unusable(f"too much has changed: {len(changed.weight):,} users' ratings")
     kind = sum_type(old.largest + rows.largest)  # on the way some users' rows are new and some old
-    gram = _moved(old, rows.n_columns, threads)
+    sums = _moved(old, rows.n_columns, kind, threads)
     for start, stop in _cuts(changed, parts):
         by_rows, by_columns = _ranges(changed.cut(start, stop), parts[start:stop], old, rows)
-        add_ranges(gram, by_row(by_rows, rows.n_columns, kind), threads)
-        _add_to_columns(gram, by_row(by_columns, rows.n_columns, kind), threads)
-    if _signature(gram, keys, threads) != signature:
+        _add_to_rows(sums, by_row(by_rows, rows.n_columns, kind), rows.n_columns, threads)
+        _add_to_columns(sums, by_row(by_columns, rows.n_columns, kind), rows.n_columns, threads)
+    gram, found = _unpacked(sums, keys, threads)
+    if found != signature:
         raise Unusable("it does not fit the ratings; it is damaged, or those that it was made of are")
     return Updated(gram, len(changed.weight), work)
 
@@ -238,11 +239,11 @@ def _room(n: int, columns: NDArray[np.uint32]) -> Ranges:
     return Ranges(row, begin, end, np.empty(n, np.int64), columns)
 
 
-def _moved(old: OldGram, n_columns: int, threads: int) -> Matrix:
-    """(n_columns, n_columns) float64, the old sums where their columns are now, 0 elsewhere."""
-    gram, runs = np.zeros((n_columns, n_columns)), _runs(old.column_of, n_columns)
-    over_ranges(partial(_move, old.packed, runs, gram), n_columns, threads, pieces_a_thread=64)
-    return gram
+def _moved(old: OldGram, n_columns: int, kind: np.dtype, threads: int) -> Packed:
+    """The upper triangle, row after row, of the old sums where their columns are now and 0 elsewhere."""
+    sums, runs = np.zeros(packed_size(n_columns), kind), _runs(old.column_of, n_columns)
+    over_ranges(partial(_move, old.packed, runs, sums), n_columns, threads, pieces_a_thread=64)
+    return sums
 
 
 def _runs(column_of: NDArray[np.int32], n_columns: int) -> _Runs:
@@ -256,17 +257,22 @@ def _runs(column_of: NDArray[np.int32], n_columns: int) -> _Runs:
     return _Runs(old_row, run_of, then[first], now[first], length)
 
 
-def _add_to_columns(gram: Matrix, ranges: RangesByRow, threads: int) -> None:
-    """Add ranges, which say `row` of columns, to the columns of the upper triangle."""
-    blocks = -(-len(gram) // BLOCK)
-    over_ranges(partial(_add_blocks, ranges, gram), blocks, threads, pieces_a_thread=64)
+def _add_to_rows(sums: Packed, ranges: RangesByRow, n_columns: int, threads: int) -> None:
+    """Add ranges to the rows of the triangle."""
+    over_ranges(partial(_add_rows, ranges, sums, n_columns), n_columns, threads, pieces_a_thread=64)
 
 
-def _signature(gram: Matrix, keys: NDArray[np.uint64], threads: int) -> np.uint64:
-    """h^T G h of the whole symmetric matrix, modulo 2^64."""
-    signatures = np.zeros(len(gram), np.uint64)
-    over_ranges(partial(_sign, gram, keys, signatures), len(gram), threads, pieces_a_thread=64)
-    return np.uint64(np.sum(signatures))
+def _add_to_columns(sums: Packed, ranges: RangesByRow, n_columns: int, threads: int) -> None:
+    """Add ranges, which say `row` of columns, to the columns of the triangle above the diagonal."""
+    blocks = -(-n_columns // BLOCK)
+    over_ranges(partial(_add_blocks, ranges, sums, n_columns), blocks, threads, pieces_a_thread=64)
+
+
+def _unpacked(sums: Packed, keys: NDArray[np.uint64], threads: int) -> tuple[Matrix, np.uint64]:
+    """The matrix whose upper triangle is given, 0 below; and h^T G h of the whole symmetric one, modulo 2^64."""
+    gram, signatures = np.zeros((len(keys), len(keys))), np.zeros(len(keys), np.uint64)
+    over_ranges(partial(_unpack, sums, keys, gram, signatures), len(gram), threads, pieces_a_thread=64)
+    return gram, np.uint64(np.sum(signatures))
 
 
 @compiled
@@ -296,23 +302,23 @@ def _compare_rows(  # type: ignore[no-untyped-def]
 def _count_parts(changed, new, old, column_of, parts):  # type: ignore[no-untyped-def]
     for one in range(len(parts)):
         at, end = changed.begin[one], changed.end[one]
-        if changed.weight[one] != changed.old_weight[one]:
-            parts[one, 0] = end - at
-        before, old_end = changed.old_begin[one], changed.old_end[one]
-        while before < old_end:
+        kept, added, removed = 0, 0, 0
+        for before in range(changed.old_begin[one], changed.old_end[one]):
             column = _column_now(old[before], column_of)
             while at < end and new[at] < column:
-                parts[one, 2] += 1
+                added += 1
                 at += 1
-            same = at < end and new[at] == column
-            parts[one, 1] += same
-            parts[one, 3] += column >= 0 and not same
-            at += same
-            before += 1
+            if at < end and new[at] == column:
+                kept += 1
+                at += 1
+            elif column >= 0:
+                removed += 1
         if changed.old_weight[one]:
-            parts[one, 2] += end - at
-        if not parts[one, 2] + parts[one, 3]:
-            parts[one, 1] = 0
+            added += end - at
+        if changed.weight[one] != changed.old_weight[one]:
+            parts[one, 0] = changed.end[one] - changed.begin[one]
+        if added or removed:
+            parts[one, 1], parts[one, 2], parts[one, 3] = kept, added, removed
 
 
 @compiled
@@ -365,47 +371,86 @@ def _put(ranges, place, row, begin, end, factor):  # type: ignore[no-untyped-def
 
 
 @compiled
-def _move(packed, runs, gram, start, stop):  # type: ignore[no-untyped-def]
-    n_old = len(runs.run_of)
+def _start(row, n):  # type: ignore[no-untyped-def]
+    """Column c of a row of a triangle stands at `_start` + c: at row x n - (0 + 1 + ... + row) + c."""
+    return row * n - row * (row + 1) // 2
+
+
+@compiled
+def _move(packed, runs, sums, start, stop):  # type: ignore[no-untyped-def]
+    n, n_old = len(runs.old_row), len(runs.run_of)
     for row in range(start, stop):
         old_row = runs.old_row[row]
         if old_row < 0:
             continue
-        # Column c of an old row stands at old_row x n_old - (0 + 1 + ... + old_row) + c.
-        values, base = gram[row], old_row * n_old - old_row * (old_row + 1) // 2
+        base, old_base = _start(row, n), _start(old_row, n_old)
         for run in range(runs.run_of[old_row], len(runs.then)):
             then = max(runs.then[run], old_row)
             length = runs.then[run] + runs.length[run] - then
-            now = runs.now[run] + then - runs.then[run]
-            source, target = packed[base + then : base + then + length], values[now : now + length]
+            now = base + runs.now[run] + then - runs.then[run]
+            source, target = packed[old_base + then : old_base + then + length], sums[now : now + length]
             for place in range(length):
                 target[place] = source[place]
 
 
 @compiled
-def _add_blocks(ranges, gram, start, stop):  # type: ignore[no-untyped-def]
-    """Sum a block of columns, then add it to the matrix row by row."""
-    sums = np.zeros((len(gram), BLOCK), ranges.factor.dtype)
-    for block in range(start, stop):
-        first, last = block * BLOCK, min((block + 1) * BLOCK, len(gram))
-        if ranges.first[first] == ranges.first[last]:
-            continue
-        for column in range(first, last):
-            its_sums = sums[:, column - first]
-            add_to_sums(column, ranges, its_sums)
-        for row in range(last):
-            values, its_sums = gram[row, first:last], sums[row]
-            for place in range(len(values)):
-                its_sums[place] += np.int64(values[place])  # as it ends: the unsigned type wraps around
-                values[place] = its_sums[place]
-        sums[:] = 0
+def _add_rows(ranges, sums, n, start, stop):  # type: ignore[no-untyped-def]
+    for row in range(start, stop):
+        base = _start(row, n)
+        add_to_sums(row, ranges, sums[base : base + n])
 
 
 @compiled
-def _sign(gram, keys, signatures, start, stop):  # type: ignore[no-untyped-def]
-    for row in range(start, stop):
-        values, its_keys, key = gram[row, row:], keys[row:], np.uint64(0)
+def _add_blocks(ranges, sums, n, start, stop):  # type: ignore[no-untyped-def]
+    """Sum the columns of a block one after the other, then add them to the triangle, a tile of rows at a time."""
+    gains = np.zeros((BLOCK, -(-n // ROWS) * ROWS), ranges.factor.dtype)
+    turned = np.empty((ROWS, BLOCK), ranges.factor.dtype)
+    for block in range(start, stop):
+        first, last = block * BLOCK, min((block + 1) * BLOCK, n)
+        if ranges.first[first] == ranges.first[last]:
+            continue
+        for column in range(first, last):
+            add_to_sums(column, ranges, gains[column - first])
+        for row in range(0, last, ROWS):
+            if _turn(gains[:, row : row + ROWS], turned):
+                _add_turned(turned, sums, n, row, first, last)
+
+
+@compiled
+def _turn(gains, turned):  # type: ignore[no-untyped-def]
+    """Take a tile of the gains, of which zeros are left, row by row; whether any of them was another number."""
+    gained = gains[0, 0]
+    for place in range(BLOCK):
+        for row in range(ROWS):
+            gained |= gains[place, row]
+    if gained == 0:
+        return False
+    for place in range(BLOCK):
+        for row in range(ROWS):
+            turned[row, place] = gains[place, row]
+            gains[place, row] = 0
+    return True
+
+
+@compiled
+def _add_turned(turned, sums, n, top, first, last):  # type: ignore[no-untyped-def]
+    for row in range(top, min(top + ROWS, last)):
+        begin = max(first, row)  # there is nothing below the diagonal, nor is anything gained there
+        base = _start(row, n)
+        values, its_gains = sums[base + begin : base + last], turned[row - top, begin - first :]
         for place in range(len(values)):
-            key += np.uint64(np.int64(values[place])) * its_keys[place]
-        diagonal = np.uint64(np.int64(values[0])) * keys[row]
+            values[place] += its_gains[place]
+
+
+@compiled
+def _unpack(sums, keys, gram, signatures, start, stop):  # type: ignore[no-untyped-def]
+    n = len(gram)
+    for row in range(start, stop):
+        base = _start(row, n)
+        values, target, its_keys, key = sums[base + row : base + n], gram[row, row:], keys[row:], np.uint64(0)
+        for place in range(len(values)):
+            target[place] = values[place]
+        for place in range(len(values)):
+            key += np.uint64(values[place]) * its_keys[place]
+        diagonal = np.uint64(values[0]) * keys[row]
         signatures[row] = (np.uint64(2) * key - diagonal) * keys[row]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -9,6 +11,7 @@ from scipy.sparse import csr_matrix
 from recsys.compute import thread_count
 from recsys.config import ComputeConfig
 from recsys.models.base import Histories, Ranker, TopN
+from recsys.score.finite import check_finite
 from recsys.score.linear import largest_contribution, linear_top_n
 
 
@@ -21,15 +24,25 @@ class LinearRanker(Ranker):
 
     weights: NDArray[np.float32]
 
+    @cached_property
+    def finite_weights(self) -> NDArray[np.float32]:
+        """`weights`, looked through once.
+
+        Raises:
+            UsageError: one is not a finite number.
+        """
+        check_finite(self.weights, "a weight of an item's row")
+        return self.weights
+
     def score(self, histories: Histories) -> NDArray[np.float32]:
         """(n_users, n_columns) float32."""
         dense = binary_rows(histories).toarray().astype(np.float64)
-        return (dense @ self.weights.astype(np.float64)).astype(np.float32)
+        return (dense @ self.finite_weights.astype(np.float64)).astype(np.float32)
 
     def top_n(self, histories: Histories, n: int, compute: ComputeConfig) -> TopN:
         """The n best columns of each user."""
         values, threads = binary_rows(histories), thread_count(compute)
-        return TopN(*linear_top_n(values, histories.seen, self.weights, n, threads, allowed=histories.allowed))
+        return TopN(*linear_top_n(values, histories.seen, self.finite_weights, n, threads, allowed=histories.allowed))
 
     def because(self, histories: Histories, columns: NDArray[np.int32], compute: ComputeConfig) -> NDArray[np.int32]:
         """The rated column with the largest weight towards each listed one: exact, since the score is their sum."""

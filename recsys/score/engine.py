@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recsys.compute import compiled, over_ranges
-from recsys.errors import UsageError
+from recsys.score.finite import check_finite
 from recsys.score.formula import EXACT_ITEMS, Floats, Formula, score_row
 from recsys.score.lanes import LANES, WIDTH
 from recsys.score.selection import empty_lists, select
@@ -79,7 +79,7 @@ def top_n(
 
     over_ranges(work, len(edges) - 1, threads)
     _exactly(formula, seen, rough, np.flatnonzero(given_up), columns, scores, threads)
-    _check_finite(scores[columns >= 0], "a score")
+    check_finite(scores[columns >= 0], "a score")
     return columns, scores
 
 
@@ -123,9 +123,9 @@ def _roughly(formula: Formula, allowed: NDArray[np.intp]) -> Rough:
     offset, hidden = formula.item_offset[allowed], formula.hidden
     user_norm, norm = _norms(users), _norms(items)
     for values, what in ((user_norm, "a user's vector"), (norm, "an item's vector"), (offset, "an item's offset")):
-        _check_finite(values, what)
-    _check_finite(formula.user_offset, "a user's offset")
-    _check_finite(hidden, "a hidden unit's weight")
+        check_finite(values, what)
+    check_finite(formula.user_offset, "a user's offset")
+    check_finite(hidden, "a hidden unit's weight")
     reach = norm * float(user_norm.mean() if len(users) else 0.0) + offset
     by_reach = np.argsort(-reach, kind="stable")
     order = allowed[by_reach].astype(np.int32)
@@ -209,17 +209,6 @@ def _exactly(
 def _norms(vectors: NDArray[Any]) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.sqrt(np.einsum("nk,nk->n", vectors, vectors, dtype=np.float64))
-
-
-def _check_finite(values: NDArray[Any], what: str) -> None:
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        raise UsageError(
-            f"The model cannot be scored with: {what} is not a finite number.",
-            expected="finite numbers, and scores within float32",
-            found=f"{len(wrong):,} of {len(values):,} are not, the first at {wrong[0]:,}",
-            todo="fit the model again; with a lower learning rate or stronger regularisation where it has diverged",
-        )
 
 
 @compiled

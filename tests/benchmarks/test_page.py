@@ -24,7 +24,16 @@ def headings(text):
 def test_of_nothing_each_section_names_its_command():
     text = page.page([], "")
     assert headings(text) == ["# Benchmarks", *(f"## {section.title}" for section in page.SECTIONS)]
-    assert all(f"`python -m benchmarks.{name}`" in text for name in NAMES)
+    assert all(f"`python -m benchmarks.page --only {name}`" in text for name in NAMES)
+
+
+@pytest.mark.parametrize(("load", "told"), [(2.0, False), (2.1, True)])
+def test_it_is_said_when_other_work_wanted_the_cores(load, told):
+    record = {
+        "name": "night", "figures": {"rows": []}, "code": "0.1.0+abc", "versions": {}, "date": "2026-11-21",
+        "threads": 2, "load": load, "seconds": 10.0,
+    }  # fmt: skip
+    assert ("wanted the cores" in page.section_lines(page.SECTIONS[0], record)[-1]) == told
 
 
 def test_a_section_has_its_table_its_notes_and_under_what_it_was_measured():

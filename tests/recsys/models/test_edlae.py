@@ -219,6 +219,21 @@ class TestScores:
         histories = histories_of(training_set, [0], extra_seen=False)
         assert_array_equal(model.because(histories, np.int32([[2, 3, -1]]), COMPUTE), [[0, 1, -1]])
 
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+    def test_a_weight_that_is_no_finite_number_is_an_error_and_hides_no_item(self, wrong):
+        training_set = example_training_set()
+        model = Edlae.fit(training_set, EdlaeSettings(reg=5.0), CONTEXT)
+        weights = model.weights.copy()
+        weights[2, 4] = weights[2, 5] = weights[5, 1] = wrong
+        for ask in (
+            lambda model: model.top_n(histories_of(training_set), 3, COMPUTE),
+            lambda model: model.score(histories_of(training_set)),
+            lambda model: model.similar(3, COMPUTE),
+        ):
+            with pytest.raises(UsageError, match="weight of an item's row is not a finite number") as refusal:
+                ask(Edlae(model.items, weights))
+            assert refusal.value.found == f"2 of {len(weights)} are not, the first at 2"
+
 
 class TestInPlace:
     @pytest.mark.parametrize("n", [1, 2, 3, 511, 512, 513, 1100])

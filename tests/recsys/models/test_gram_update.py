@@ -70,10 +70,11 @@ class TestUpdate:
 
     @pytest.mark.parametrize("threads", [1, 2, 7])
     @pytest.mark.parametrize("changes", [0, 1, 30, 2000])
-    def test_threads_blocks_and_the_number_of_changes_do_not_matter(self, threads, changes):
-        x, rng = large(), np.random.default_rng(changes)
+    @pytest.mark.parametrize("shape", [(60, 40), (30, 2 * gram_update.BLOCK + 7)])
+    def test_threads_blocks_and_the_number_of_changes_do_not_matter(self, threads, changes, shape):
+        x, rng = large(shape=shape), np.random.default_rng(changes)
         y = x.copy()
-        y[rng.integers(0, 60, changes), rng.integers(0, 40, changes)] ^= True
+        y[tuple(rng.integers(0, size, changes) for size in shape)] ^= True
         rows = rows_of(y)
         updated = updated_gram(old_gram(rows_of(x)), rows, threads)
         assert updated.gram.tobytes() == upper_gram(rows, 2).tobytes()
