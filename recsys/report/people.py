@@ -88,6 +88,8 @@ def _person(source: Source, user: int, rows: Sequence[Mapping[str, Any]]) -> Per
 def _gets(name: str, rows: Sequence[Sequence[str]], sources: set[str]) -> Table:
     """The list; the source has a column only where the rows come from several."""
     columns = ["Rank", "Item", "Predicted", "Source", "Because of"]
+    if not rows:
+        return Table(f"{name} gets nothing: no item is left", columns, rows, words=[1, 3, 4], short=True)
     if len(sources) != 1:
         return Table(f"{name} gets", columns, rows, words=[1, 3, 4], short=True)
     caption = f"{name} gets, {SOURCE_WORDS[next(iter(sources))]}"

@@ -145,7 +145,10 @@
   const placed = map.x.length; // items on the map; the search knows more
   const grain = document.getElementById("map-found").clientWidth < 600 ? 0.7 : 1; // a phone has less room for as many
   const size = map.count.map((count) => grain * (4 + 2.2 * Math.log10(1 + count)));
-  const counts = [1, 2, 5, 10, 20, 50, 100, 200, 500].flatMap((count) => [count, 1e3 * count, 1e6 * count]);
+  const ends = [Math.max(Math.min(...map.count.slice(0, placed)), 1), Math.max(...map.count, 1)];
+  const round = [1, 2, 5, 10, 20, 50, 100, 200, 500].flatMap((count) => [count, 1e3 * count, 1e6 * count]);
+  const within = round.filter((count) => count >= ends[0] && count <= ends[1]);
+  const counts = within.length > 1 ? within : ends;
   const whole = { x: margins(map.x), y: margins(map.y) };
   const labels = map.title.slice(0, placed).map(label);
   function margins(values) {

@@ -37,6 +37,10 @@ def test_all_is_there_and_fits_and_nothing_is_fetched(browser, hostile, width):
     assert [heading.get_attribute("id") for heading in found] == SECTIONS
     assert all(heading.is_displayed() for heading in found)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    if width > 1000:
+        tables = "[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility())"
+        cut = f"return {tables}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel)"
+        assert browser.execute_script(cut) == []
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('svg').length)"
     )
@@ -116,6 +120,8 @@ def test_the_search_marks_an_item_and_its_neighbours_by_keyboard(browser, hostil
 def test_the_map_is_coloured_by_genre_and_zoomed(browser, hostile):
     look(browser, hostile[1], 1440)
     show(browser, "item-map")
+    scale = "return [...document.querySelectorAll('#item-map .colorbar text')].map(text => text.textContent)"
+    assert browser.execute_script(scale) == ["12", "19", "ratings"]  # no round number is between
     browser.find_element("css selector", "#map-colour label:last-of-type").click()
     until(browser, "return document.querySelectorAll('#item-map .legend .traces').length === 4")
     legend = browser.find_element("css selector", "#item-map .legend").get_property("textContent")

@@ -261,6 +261,7 @@ class TestPeople:
             assert [row[-1] for row in person.gets.rows] == [titles.get(row["because_item_id"], "–") for row in own][
                 :10
             ]
+            assert person.gets.caption.endswith("gets nothing: no item is left") == (not own)
             given = [float(row[1]) for row in person.rated.rows]
             assert given == sorted(given, reverse=True)
 
