@@ -35,7 +35,7 @@ REFUSAL = "*GateRefused:*"  # how Prefect words the state of a run that raised i
 ENDED = {f"{RUN}{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 HEARTBEAT = f"{RUN}heartbeat"
 SILENT_S = 90  # three heartbeats, see deployments.definitions.ENVIRONMENT
-LONGEST = timedelta(hours=6)  # a night of 25 million ratings takes minutes
+LONGEST = timedelta(hours=6)  # a night of 25 million ratings takes minutes; a long backfill or search may need more
 
 # Every label a template names must be there: the server drops an alert whose template fails, and says so nowhere but in
 # an event `prefect.automation.action.failed`. These are on every event of a flow run.
@@ -150,17 +150,6 @@ ALERTS = (
     ),
     _of_night("stale", "A night was made from the last good copy of its input."),
     _of_night("suspicious", "A night's figures are odd."),
-    Alert(
-        "overlong",
-        "A run that takes too long is cancelled, which frees its place for the next night.",
-        EventTrigger(
-            after={f"{RUN}Running"}, expect=ENDED, match=RUNS, match_related=OURS,
-            for_each={"prefect.resource.id"}, posture=Posture.Proactive, within=LONGEST,
-        ),
-        _SUBJECT % "overlong",
-        _TEXT % (f"has run for {LONGEST} and is cancelled.", "see what keeps it; the same night run again goes on."),
-        more=(CancelFlowRun(),),
-    ),
 )  # fmt: skip
 # A run whose machine died stays Running for ever, and would keep the next night from beginning.
 ZOMBIE = AutomationCore(
@@ -174,9 +163,30 @@ ZOMBIE = AutomationCore(
 )  # fmt: skip
 
 
-def automations(blocks: Blocks) -> list[AutomationCore]:
-    """All of them, for where alerts are to go."""
-    found = [ZOMBIE, *filter(None, (alert.automation(blocks) for alert in ALERTS))]
+def overlong(longest: timedelta) -> Alert:
+    """The alert on a run that takes longer than that, which also cancels it: its place is free for the next night."""
+    return Alert(
+        "overlong",
+        "A run that takes too long is cancelled, which frees its place for the next night.",
+        EventTrigger(
+            after={f"{RUN}Running"}, expect=ENDED, match=RUNS, match_related=OURS,
+            for_each={"prefect.resource.id"}, posture=Posture.Proactive, within=longest,
+        ),
+        _SUBJECT % "overlong",
+        _TEXT % (f"has run for {longest} and is cancelled.", "see what keeps it; the same night run again goes on."),
+        more=(CancelFlowRun(),),
+    )  # fmt: skip
+
+
+def automations(blocks: Blocks, longest: timedelta = LONGEST) -> list[AutomationCore]:
+    """All of them.
+
+    Args:
+        blocks: where alerts are to go.
+        longest: that a run may take.
+    """
+    alerts = (*ALERTS, overlong(longest))
+    found = [ZOMBIE, *filter(None, (alert.automation(blocks) for alert in alerts))]
     # Prefect's client leaves out what stands at its default, an action's type too, and the server then takes an action
     # for `do-nothing`. Validated from plain values everything counts as given; an owner is none of an update.
     return [AutomationCore.model_validate(automation.model_dump(exclude={"owner_resource"})) for automation in found]

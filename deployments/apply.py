@@ -7,9 +7,10 @@ same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from deployments.alerts import PREFIX, Blocks, automations
+from deployments.alerts import LONGEST, PREFIX, automations
 from deployments.channels import Channels, save_channels
 from deployments.definitions import DEPLOYMENTS, ENVIRONMENT, NIGHTLY, POOL, PULL_STEPS, TAG, Deployment, Schedule
 from recsys import __version__
@@ -52,13 +53,16 @@ class Place:
     job_variables: Mapping[str, Any] | None = None
 
 
-def apply(config: RunConfig, place: Place, schedule: Schedule | None, channels: Channels) -> Iterator[str]:
+def apply(
+    config: RunConfig, place: Place, schedule: Schedule | None, channels: Channels, longest: timedelta = LONGEST
+) -> Iterator[str]:
     """Put all deployments and alerts on the server that is set up; yields a line for each, when it is done.
 
     Args:
         config: the deployments' parameters.
         schedule: of the nightly deployment; None: it has none.
         channels: where alerts go.
+        longest: that a run may take.
 
     Raises:
         UsageError: no server is set up, or it refuses what it is given.
@@ -72,7 +76,7 @@ def apply(config: RunConfig, place: Place, schedule: Schedule | None, channels: 
             yield _put_deployment(client, deployment, config, place)
         yield from _remove_deployments(client, {deployment.full_name for deployment in wanted})
         blocks = save_channels(client, channels)
-        yield from _put_automations(client, blocks)
+        yield from _put_automations(client, automations(blocks, longest))
 
 
 @contextmanager
@@ -182,9 +186,9 @@ def _remove_deployments(client: SyncPrefectClient, wanted: set[str]) -> Iterator
             yield f"deployment {name}: removed"
 
 
-def _put_automations(client: SyncPrefectClient, blocks: Blocks) -> Iterator[str]:
+def _put_automations(client: SyncPrefectClient, all_of_them: Sequence[AutomationCore]) -> Iterator[str]:
     before = {known.name: known for known in client.read_automations() if known.name.startswith(PREFIX)}
-    wanted = {automation.name: automation for automation in automations(blocks)}
+    wanted = {automation.name: automation for automation in all_of_them}
     for name, automation in wanted.items():
         yield f"automation {name}: {_put_automation(client, automation, before.get(name))}"
     for name in before.keys() - wanted.keys():

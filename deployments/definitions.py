@@ -20,9 +20,12 @@ POOL = "nights"
 IMAGE = "recsys-nightly:latest"
 # The code is installed where a run takes place, so the flow is imported by its name and no machine's path is kept.
 PULL_STEPS: tuple[dict[str, Any], ...] = ({"deployments.steps.change_to_code": {}},)
-# What a run's process needs to hear; 30 s is the most often that Prefect sends heartbeats.
+# What a run's process needs to hear; 30 s is the most often that Prefect sends heartbeats. A server whose database is
+# away answers 500, which Prefect's client takes for final unless told; six tries more are two minutes.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "recsys",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.assets import Asset, add_asset_metadata
@@ -21,12 +23,24 @@ from recsys.store import MANIFEST, REFUSED
 from recsys.store.manifest import read_manifest
 from recsys.summary import before, gate_rows, markdown, metric_rows, table_rows
 
+log = logging.getLogger("recsys")
+
 NO_KEY = re.compile(r"[^A-Za-z0-9:/._=-]")  # Prefect takes less than these in the key of an asset, a blank for one
 
 
 @task(cache_policy=NO_CACHE)
 def show_night(run: Run) -> None:
-    """The run's summary, metrics and verdict, and where tables and report are; of a refused run too."""
+    """The run's summary, metrics and verdict, and where tables and report are; of a refused run too.
+
+    It comes before publishing, and a server that does not answer is no reason to keep tables back.
+    """
+    try:
+        _draw(run)
+    except httpx.HTTPError as error:
+        log.warning("the night's page could not be drawn, the night goes on: %s", error)
+
+
+def _draw(run: Run) -> None:
     manifest = read_manifest(run.folder, MANIFEST if run.complete else REFUSED)
     verdict = manifest["gate"]["verdict"]
     address = run.home.shown(run.folder)

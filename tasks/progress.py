@@ -13,6 +13,7 @@ from recsys.progress import Bar
 from recsys.report.text import in_markdown
 
 AFTER_S = 5.0  # of work before it is shown, and between two changes: the server is asked little
+PATIENCE_S = 20.0  # for the last change: a server that does not answer is asked for minutes, which no work waits for
 
 
 class OnPage:
@@ -47,7 +48,7 @@ class _Shown:
 
     def close(self) -> None:
         self.ended.set()
-        self.thread.join()
+        self.thread.join(PATIENCE_S)
 
     def _keep(self) -> None:
         while not self.ended.wait(AFTER_S):

@@ -27,7 +27,7 @@ RECSYS = Path(sys.executable).with_name("recsys")
 # A deadline would fail a test for what else the machine is doing.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-START_S = 90  # of a Prefect server on a busy machine; 7 s on an idle one
+START_S = 240  # of a Prefect server on a busy machine; 7 s on an idle one
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -60,6 +60,9 @@ def deploy(
     ] = None,
     cron: Annotated[str, typer.Option(help="when the night begins; '': only by hand")] = "30 4 * * *",
     timezone: Annotated[str, typer.Option(help="IANA name of the zone that --cron is in")] = "UTC",
+    longest_hours: Annotated[
+        float, typer.Option(min=0.001, help="a run that takes longer is told of and cancelled")
+    ] = 6.0,
     dataset: Dataset = None,
     ratings: Ratings = None,
     items: Items = None,
@@ -107,7 +110,8 @@ def deploy(
     variables = [parse_assignment(text, "--job-variable") for text in job_variables or ()]
     place = Place(pool, pool_type, dict(ChainMap(*reversed(variables))))  # type: ignore[arg-type]
     done = []
-    for line in apply(settings, place, schedule, channels_from_environment()):
+    longest = timedelta(hours=longest_hours)
+    for line in apply(settings, place, schedule, channels_from_environment(), longest):
         done.append(line)
         if not json_output:
             typer.echo(line)

@@ -13,7 +13,7 @@ from prefect.server.events.schemas.automations import EventTrigger
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.utilities.user_templates import render_user_template_sync
 
-from deployments.alerts import ALERTS, PREFIX, ZOMBIE, Blocks, automations
+from deployments.alerts import ALERTS, LONGEST, PREFIX, ZOMBIE, Blocks, automations, overlong
 from deployments.channels import Channels, channels_from_environment
 from deployments.definitions import ENVIRONMENT
 from recsys.errors import GateRefused, InputRefused, UsageError
@@ -81,7 +81,7 @@ def rendered(template: str, message: str = NASTY) -> str:
     return render_user_template_sync(template, context)
 
 
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+@pytest.mark.parametrize("alert", [*ALERTS, overlong(LONGEST)], ids=lambda alert: alert.name)
 def test_the_webhooks_json_is_json_whatever_is_told(alert) -> None:
     told = json.loads(rendered(alert.payload))
     assert set(told) == {"kind", "subject", "text", "event", "occurred", "night"}
@@ -101,6 +101,13 @@ def test_without_an_address_only_what_clears_up_is_left() -> None:
     assert [each.name for each in automations(Blocks(None, None))] == ["recsys: zombie", "recsys: overlong"]
     (webhook_only,) = {len(each.actions) for each in automations(Blocks(uuid4(), None))[1:-1]}
     assert webhook_only == 1
+
+
+def test_how_long_a_run_may_take_is_what_was_asked_for() -> None:
+    last = automations(BOTH, timedelta(hours=30))[-1]
+    assert last.trigger.within == timedelta(hours=30)
+    assert "has run for 1 day, 6:00:00" in last.actions[1].payload
+    assert automations(BOTH)[-1].trigger.within == LONGEST
 
 
 def test_what_is_sent_to_the_server_names_every_action() -> None:

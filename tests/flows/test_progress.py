@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
 import httpx
+import pytest
+
+from tasks import artifacts
 
 FLOW = """
 import time
@@ -50,3 +54,21 @@ def test_a_server_that_is_gone_does_not_stop_the_work(no_server_env) -> None:
         [sys.executable, "-c", code], env=gone, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_does_not_answer_keeps_no_tables_back(monkeypatch, caplog) -> None:
+    """What is drawn is drawn before the tables are published."""
+
+    def answer(error: Exception):
+        def draw(run: object) -> None:
+            raise error
+
+        return draw
+
+    with caplog.at_level(logging.WARNING, "recsys"):
+        monkeypatch.setattr(artifacts, "_draw", answer(httpx.ConnectError("refused")))
+        artifacts.show_night.fn(None)
+    assert "could not be drawn, the night goes on: refused" in caplog.text
+    monkeypatch.setattr(artifacts, "_draw", answer(KeyError("a defect")))
+    with pytest.raises(KeyError):
+        artifacts.show_night.fn(None)
