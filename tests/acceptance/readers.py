@@ -110,8 +110,9 @@ def rmse(predictions: pd.DataFrame, holdout: pd.DataFrame) -> float:
 class Follower(threading.Thread):
     """Follows the pointer all the time, as other teams do, and notes whatever is not whole."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, pause: float = 0.005) -> None:
         super().__init__(daemon=True)
+        self.pause = pause
         self.store, self.stopped, self.wrong, self.seen = store, threading.Event(), [], set()
 
     def run(self) -> None:
@@ -120,7 +121,7 @@ class Follower(threading.Thread):
                 self._look()
             except (OSError, ValueError, KeyError) as error:
                 self.wrong.append(repr(error))
-            time.sleep(0.005)
+            time.sleep(self.pause)
 
     def _look(self) -> None:
         # The link is resolved once, as the pointer is read once: what is opened after that is all of one run.

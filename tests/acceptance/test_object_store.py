@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -189,20 +188,20 @@ def test_killed_while_it_publishes(
 @pytest.mark.slow
 @pytest.mark.timeout(6000)
 def test_two_hundred_kills_over_a_service_that_fails(
-    s3: Any, faulty: Any, arrow: Any, reader: Reader, monkeypatch: Any
+    s3: Any, faulty: Any, arrow: Any, reader: Reader, monkeypatch: Any, tmp_path: Path
 ) -> None:
     """As on a disk, of a few nights; one request in sixteen fails, in one of four ways."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
+    import one_night
     import test_killed_often as often
 
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["test_killed_often"])
+    server = one_night.forking(monkeypatch, tmp_path)
     draw = random.Random(often.SEED)
     failing = lambda asked: draw.choice(("500", "torn", "lost", "silent", *[None] * 60))  # noqa: E731
 
     def attempt(store: str, night: int, seconds: float | None = None) -> str:
         day = str(often.FIRST + timedelta(days=night))
-        child = server.Process(target=often.make_night, args=(store, day, 12_000, s3.env))
+        child = server.Process(target=one_night.make_night, args=(store, day, 12_000, tmp_path / "mark", s3.env))
         child.start()
         child.join(seconds)
         if child.is_alive():
