@@ -86,7 +86,6 @@ class CommandLine:
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = dict(env)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["deployments.cli.prefect_local", "prefect.main", *IMPORTED])
         self._started = threading.Lock()
 
     def call(
@@ -128,6 +127,7 @@ class CommandLine:
         from deployments.cli.prefect_local import QUIET
 
         with self._started:
+            self._context.set_forkserver_preload(["deployments.cli.prefect_local", "prefect.main", *IMPORTED])
             before = dict(os.environ)
             os.environ.clear()
             os.environ.update(self.env | {name: value for name, value in QUIET.items() if name not in self.env})

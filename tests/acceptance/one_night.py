@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,7 @@ def forking(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
     """
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv(WARM, str(folder))
+    forkserver._forkserver._stop()  # the one of tests/command_line.py, which starts anew when it is asked next
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     first = context.Process(target=_require_warm, args=(os.getpid(),))
