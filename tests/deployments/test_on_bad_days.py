@@ -1,14 +1,19 @@
-"""Nights that never end: readers keep whole tables, and someone is told."""
+"""Nights that never end, and a database that is lost under Prefect's server: readers keep whole tables and someone is told."""
 
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 SMALL = ("--rater", "means", "--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000")
 PATIENCE_S = 400  # the server, its worker and the nights share two cores
+TRAINS = {  # a night that trains for some seconds
+    "demo": {"users": 300, "items": 200, "ratings": 9000}, "compute": {"threads": 1}, "train": {"rater": "biased_mf"},
+    "models": {"biased_mf": {"epochs": 1000, "patience": 1000}},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +62,19 @@ def test_a_night_that_takes_too_long_is_told_of_and_cancelled(nights, operator, 
     assert published(nights) == before
     nights.readme("recsys deploy", *SMALL)
     next_night(nights, "2026-11-02")
+
+
+def test_a_database_that_is_away_for_a_moment_costs_nothing(nights, database, eventually) -> None:
+    before = published(nights)
+    with nights.worker():
+        run = nights.start("nightly/nightly", run_date="2026-11-03", **TRAINS)
+        eventually(
+            lambda: any(nights.store.glob("runs/run_date=2026-11-03/*/prepared")), "a night that trains", PATIENCE_S
+        )
+        database.stop()
+        assert published(nights) == before
+        time.sleep(5)
+        database.start()
+        eventually(lambda: nights.run(run)["state_type"] == "COMPLETED", "the end of the night", PATIENCE_S)
+    assert "run_date=2026-11-03" in published(nights)
+    nights.call("recsys", "runs", "verify", "--store", nights.store)
