@@ -34,34 +34,68 @@ PATIENCE_S = 150  # a minute's schedule, a worker's start and a night on a busy 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+class Postgres:
+    """A PostgreSQL of its own, with an empty database, that can be stopped and started again.
+
+    Attributes:
+        url: of the database, as Prefect wants it.
+    """
+
+    def __init__(self) -> None:
+        self.programs, user = _postgres_programs(), _unprivileged_user()
+        self.folder = Path(tempfile.mkdtemp(prefix="recsys-postgres-"))
+        self.own: dict[str, Any] = (
+            {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        )
+        self.port, self.process = _free_port(), None
+        self.url = f"postgresql+asyncpg://prefect@127.0.0.1:{self.port}/postgres"
+        if user is not None:
+            shutil.chown(self.folder, user.pw_uid, user.pw_gid)
+        made = subprocess.run(
+            [self.programs / "initdb", "-D", self.folder / "data", "-U", "prefect", "--auth=trust", "--no-sync", "-E", "UTF8",
+             "--locale=C"],
+            capture_output=True, text=True, timeout=120, check=False, cwd=self.folder, **self.own,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+
+    def start(self) -> None:
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1", "-k",
+                 self.folder, "-c", "fsync=off"],
+                stdout=log, stderr=log, cwd=self.folder, **self.own,
+            )  # fmt: skip
+        _wait(lambda: _answers(self.port), "PostgreSQL", 60)
+
+    def stop(self) -> None:
+        """Fast: clients are cut off."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=60)
+
+
+@contextmanager
+def _running() -> Iterator[Postgres]:
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The address of an empty PostgreSQL database; the server is stopped at the end."""
-    programs = _postgres_programs()
-    user = _unprivileged_user()
-    folder = Path(tempfile.mkdtemp(prefix="recsys-postgres-"))
-    if user is not None:
-        shutil.chown(folder, user.pw_uid, user.pw_gid)
-    own: dict[str, Any] = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    data, port = folder / "data", _free_port()
-    made = subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "prefect", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=folder, **own,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"],
-        stdout=log, stderr=log, cwd=folder, **own,
-    )  # fmt: skip
-    try:
-        _wait(lambda: _answers(port), "PostgreSQL", 60)
-        yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-    finally:
-        process.send_signal(signal.SIGINT)  # fast: clients are cut off
-        process.wait(timeout=60)
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with _running() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    """An empty database of its own, that may be stopped and started."""
+    with _running() as server:
+        yield server
 
 
 def _postgres_programs() -> Path:
@@ -255,17 +289,17 @@ class Installation:
         return self.run(id)
 
     @contextmanager
-    def worker(self) -> Iterator[None]:
-        """Within, the worker that the README starts takes runs."""
+    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Within, the worker that the README starts takes runs; its process."""
         (line,) = re.findall(r"^(prefect worker start.*)$", README, flags=re.MULTILINE)
         program, *rest = shlex.split(line)
-        with (self.folder / "worker.log").open("w") as log:
+        with (self.folder / "worker.log").open("a") as log:
             process = subprocess.Popen(
                 [BIN / program, *rest], env=self.env | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
                 cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
             try:
-                yield
+                yield process
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:
