@@ -133,11 +133,11 @@ def show_progress() -> None:
 
 def hung(head: Text, text: Text) -> None:
     """A line on standard error; where a terminal has to wrap it, its lines begin below one another, right of `head`."""
-    lines = [head + Text(" ") + text]
+    lines = [Text.assemble(head, " ", text)]
     if console.is_terminal:
         left = head.cell_len + 1
         first, *rest = _wrapped(text, console.width - left)
-        lines = [head + Text(" ") + first, *(Text(" " * left) + line for line in rest)]
+        lines = [Text.assemble(head, " ", first), *(Text(" " * left) + line for line in rest)]
     for line in lines:
         console.print(line, soft_wrap=True)
 

@@ -75,6 +75,15 @@ def test_no_color_leaves_no_colour(on):
     assert "31m" in out.getvalue()
 
 
+def test_only_the_time_of_a_log_line_is_dim(on):
+    out = on(80)
+    log("a warning")
+    line = out.getvalue()
+    assert line.startswith("\x1b[2m")
+    assert line.index("\x1b[0m") < line.index("a warning")
+    assert "\x1b[33ma warning" in line
+
+
 def test_bars_tell_what_is_done_how_fast_and_what_is_left(on):
     out = on(80)
     bars = terminal._Bars()
