@@ -149,6 +149,7 @@ def of_prefect(browser: Any, api: str) -> None:
         until(browser, "return document.body.innerText.includes(arguments[0])", text)
         if name == "prefect-artifacts":
             choose_tab(browser, "Artifacts")
+            _settle(browser)  # the graph above moves what is below it
             browser.execute_script("document.getElementById('artifacts-content').scrollIntoView()")
         _settle(browser)
         _take(browser, name)

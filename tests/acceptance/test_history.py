@@ -41,7 +41,7 @@ def test_from_refusal_to_promotion_and_back(cli, tmp_path) -> None:
     told = cli("runs", "show", weak["run_id"], *store).out.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in told}
     assert rows["promoted"][:2] == ["by", "Ada"]
-    assert rows["ranker_beats_popular"][0] == "REJECTED"
+    assert rows["min_ndcg"][0] == "REJECTED"
     assert rows["ndcg@10"][0] == f"{manifest['metrics']['ndcg@10']['value']:.4f}"
     order = [name for name in rows if name in manifest["timings"]]
     assert order.index("prepare") < order.index("train_ranker") < order.index("evaluate") < order.index("score")
