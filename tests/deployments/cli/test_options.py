@@ -20,6 +20,7 @@ OWN = {
     "models",
     "model",
     "trials",
+    "longest_hours",
     "timeout",
     "role",
     "out",
