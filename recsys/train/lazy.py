@@ -16,44 +16,51 @@ import keras
 import tensorflow as tf
 
 
-class LazyAdam(keras.optimizers.Adam):
+class _Lazy:
+    """What both have in common: two tables of moments beside each table of weights."""
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update the rows that a sparse gradient names, or the whole variable."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+            return
+        rows, summed = _by_row(gradient)
+        step = tf.cast(self.iterations.value + 1, summed.dtype)
+        tables = self.moments(self._get_variable_index(variable))
+        found = (tf.gather(_of_tensorflow(table), rows) for table in tables)
+        *moments, change = self.rule(*found, summed, tf.cast(learning_rate, summed.dtype), step)
+        for table, values in zip(tables, moments, strict=True):
+            _of_tensorflow(table).scatter_update(tf.IndexedSlices(values, rows))
+        _of_tensorflow(variable).scatter_sub(tf.IndexedSlices(change, rows))
+
+
+class LazyAdam(_Lazy, keras.optimizers.Adam):
     """Adam for tables of many rows."""
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update the rows that a sparse gradient names, or the whole variable."""
-        if not isinstance(gradient, tf.IndexedSlices):
-            super().update_step(gradient, variable, learning_rate)
-            return
-        rows, summed = _by_row(gradient)
-        step = tf.cast(self.iterations.value + 1, summed.dtype)
-        rate = tf.cast(learning_rate, summed.dtype) * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        number = self._get_variable_index(variable)
-        first, second = self._momentums[number], self._velocities[number]
-        momentum = _rows_of(first, rows) * self.beta_1 + (1 - self.beta_1) * summed
-        velocity = _rows_of(second, rows) * self.beta_2 + (1 - self.beta_2) * tf.square(summed)
-        _put(first, rows, momentum)
-        _put(second, rows, velocity)
-        _subtract(variable, rows, rate * momentum / (tf.sqrt(velocity) + self.epsilon))
+    def moments(self, number: int) -> tuple[Any, Any]:
+        """The tables of the first and the second moment."""
+        return self._momentums[number], self._velocities[number]
+
+    def rule(self, first: Any, second: Any, gradient: Any, rate: Any, step: Any) -> tuple[Any, Any, Any]:
+        """The new moments of some rows, and what is taken from their weights."""
+        rate = rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        momentum = first * self.beta_1 + (1 - self.beta_1) * gradient
+        velocity = second * self.beta_2 + (1 - self.beta_2) * tf.square(gradient)
+        return momentum, velocity, rate * momentum / (tf.sqrt(velocity) + self.epsilon)
 
 
-class LazyAdamax(keras.optimizers.Adamax):
+class LazyAdamax(_Lazy, keras.optimizers.Adamax):
     """AdaMax for tables of many rows."""
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update the rows that a sparse gradient names, or the whole variable."""
-        if not isinstance(gradient, tf.IndexedSlices):
-            super().update_step(gradient, variable, learning_rate)
-            return
-        rows, summed = _by_row(gradient)
-        step = tf.cast(self.iterations.value + 1, summed.dtype)
-        rate = tf.cast(learning_rate, summed.dtype) / (1 - self.beta_1**step)
-        number = self._get_variable_index(variable)
-        first, norm = self._m[number], self._u[number]
-        momentum = _rows_of(first, rows) * self.beta_1 + (1 - self.beta_1) * summed
-        largest = tf.maximum(_rows_of(norm, rows) * self.beta_2, tf.abs(summed))
-        _put(first, rows, momentum)
-        _put(norm, rows, largest)
-        _subtract(variable, rows, rate * momentum / (largest + self.epsilon))
+    def moments(self, number: int) -> tuple[Any, Any]:
+        """The tables of the first moment and of the largest gradient."""
+        return self._m[number], self._u[number]
+
+    def rule(self, first: Any, norm: Any, gradient: Any, rate: Any, step: Any) -> tuple[Any, Any, Any]:
+        """The new moments of some rows, and what is taken from their weights."""
+        momentum = first * self.beta_1 + (1 - self.beta_1) * gradient
+        largest = tf.maximum(norm * self.beta_2, tf.abs(gradient))
+        return momentum, largest, rate / (1 - self.beta_1**step) * momentum / (largest + self.epsilon)
 
 
 LAZY: Mapping[str, type[keras.optimizers.Optimizer]] = {"adam": LazyAdam, "adamax": LazyAdamax}
@@ -63,18 +70,6 @@ def _by_row(gradient: tf.IndexedSlices) -> tuple[Any, Any]:
     """The rows it names, each once, and the sum of its values for each."""
     rows, place = tf.unique(gradient.indices)
     return rows, tf.math.unsorted_segment_sum(gradient.values, place, tf.shape(rows)[0])
-
-
-def _rows_of(table: Any, rows: Any) -> Any:
-    return tf.gather(_of_tensorflow(table), rows)
-
-
-def _put(table: Any, rows: Any, values: Any) -> None:
-    _of_tensorflow(table).scatter_update(tf.IndexedSlices(values, rows))
-
-
-def _subtract(table: Any, rows: Any, values: Any) -> None:
-    _of_tensorflow(table).scatter_sub(tf.IndexedSlices(values, rows))
 
 
 def _of_tensorflow(variable: Any) -> tf.Variable:
