@@ -1,4 +1,4 @@
-"""docs/reproduction.md, written from what has been measured; a part that has not says so."""
+"""docs/reproduction.md, written from what has been measured; what has not stays as it was, or says so."""
 
 from __future__ import annotations
 
@@ -17,18 +17,33 @@ from recsys.evaluate.evaluation import FORMULAS as METRICS
 
 RATERS = ("bayesian_mf", "biased_mf")
 MISSING = "Not measured yet."
+NEEDS: Mapping[str, Sequence[str]] = {
+    "Five tutorials": tuple(TUTORIALS),
+    "Tutorial B's RMSE, sooner": ("sooner-ours", "sooner-plain"),
+    "RMSE beside the records": tuple(
+        f"rmse-{rating_records.slug(protocol)}-{model}" for protocol in rating_records.PROTOCOLS for model in RATERS
+    ),
+    "NDCG beside the records": ("ndcg",),
+}
 
 
-def page(folder: Path) -> str:
-    """The page, of the records in the folder."""
+def page(folder: Path, before: str = "") -> str:
+    """The page, of the records in the folder.
+
+    Args:
+        before: the page as it stands; a section that lacks a part in the folder is taken from it, if it is whole there.
+    """
     found = records(folder)
+    old = {title: lines for title, lines in _sections_of(before).items() if _lacks(title, found)}
+    stay = {part for title in old for part in NEEDS[title]}
+    found = [record for record in found if record["name"].rpartition("-")[0] not in stay]
     sections = {
         "Five tutorials": _tutorials,
         "Tutorial B's RMSE, sooner": _sooner,
         "RMSE beside the records": _ratings,
         "NDCG beside the records": _rankings,
         "Formulas": lambda _: [f"- `{name}`: {text}" for name, text in _formulas()],
-        "When and with what": _measured,
+        "When and with what": lambda found: _measured(found, _rows_of(before, stay)),
     }
     head = [
         "# Reproduction",
@@ -37,8 +52,26 @@ def page(folder: Path) -> str:
         "over the seeds +- their standard deviation. The test part is used for the figure alone, but where a",
         "tutorial's own protocol watches it (A1, A2, A3, B).",
     ]
-    body = [line for title, lines in sections.items() for line in ("", f"## {title}", "", *lines(found))]
+    body = [
+        line for title, lines in sections.items() for line in ("", f"## {title}", "", *(old.get(title) or lines(found)))
+    ]
     return "\n".join([*head, *body]) + "\n"
+
+
+def _lacks(title: str, found: Sequence[Record]) -> bool:
+    return any(not _of(found, part) for part in NEEDS.get(title, ()))
+
+
+def _sections_of(text: str) -> dict[str, list[str]]:
+    """The lines below each heading of a page, without sections that say that something is not measured."""
+    parts = (part.partition("\n") for part in text.split("\n## ")[1:])
+    return {title: lines.strip().splitlines() for title, _, lines in parts if MISSING.lower() not in lines.lower()}
+
+
+def _rows_of(text: str, parts: Iterable[str]) -> dict[str, str]:
+    """The rows of a page's last table that tell of these parts."""
+    rows = {row.split(" | ")[0].removeprefix("| "): row for row in _sections_of(text).get("When and with what", ())}
+    return {part: rows[part] for part in sorted(parts) if part in rows}
 
 
 def _of(found: Sequence[Record], part: str) -> list[Record]:
@@ -115,10 +148,9 @@ def _besides(parts: Mapping[str, Sequence[Record]]) -> list[str]:
                 f"- {name} by epoch, mean over the seeds: {curve}; best {spread(_values(own, 'best'))}, "
                 f"last {spread(_values(own, 'last'))}."
             )
-    for name in ("B", "B128"):
-        if own := parts[name]:
-            epochs = ", ".join(str(epoch) for epoch in _values(own, "best_epoch"))
-            lines.append(f"- {name}: best epoch {epochs} (the tutorial's: 17).")
+    if own := parts["B"]:
+        epochs = ", ".join(str(epoch) for epoch in _values(own, "best_epoch"))
+        lines.append(f"- B: best epoch {epochs} (the tutorial's: 17).")
     if own := parts["C"]:
         lines.append(f"- C: mean squared error {spread(_values(own, 'mse'))} (re-run 0.9196).")
     if own := parts["D"]:
@@ -211,7 +243,7 @@ def _formulas() -> list[tuple[str, str]]:
     return [*FORMULAS.items(), *((name, METRICS[name]) for name in ("rmse", "ndcg", "recall", "precision"))]
 
 
-def _measured(found: Sequence[Record]) -> list[str]:
+def _measured(found: Sequence[Record], stay: Mapping[str, str]) -> list[str]:
     """By part: seeds, dates, code versions, threads, load, and the time it took."""
     head = [
         f"{os.cpu_count()} cores. Load is how many processes wanted one in the minute before: where that is more than",
@@ -221,7 +253,7 @@ def _measured(found: Sequence[Record]) -> list[str]:
         "|" + "---|" * 8,
     ]
     parts = dict.fromkeys(record["name"].rpartition("-")[0] for record in found)
-    rows = [_measured_row(part, _of(found, part)) for part in parts]
+    rows = [*(_measured_row(part, _of(found, part)) for part in parts), *stay.values()]
     versions = dict.fromkeys(
         ", ".join(f"{name} {version}" for name, version in record["versions"].items()) for record in found
     )

@@ -36,6 +36,18 @@ def test_of_nothing_every_part_says_so(tmp_path):
     assert text.count(MISSING) == len(TUTORIALS) + 3
 
 
+def test_a_section_that_lacks_a_part_stays_as_it_was(tmp_path):
+    before = page(tmp_path).replace(
+        f"## NDCG beside the records\n\n{MISSING}", "## NDCG beside the records\n\nas it was"
+    )
+    before = before.replace("|" + "---|" * 8, "|" + "---|" * 8 + "\n| ndcg | 0 | then |\n| sooner-plain | 0 | then |")
+    text = page(tmp_path, before)
+    assert "## NDCG beside the records\n\nas it was\n\n## Formulas" in text
+    assert "| ndcg | 0 | then |" in text
+    assert text.count(MISSING) == len(TUTORIALS) + 2
+    assert page(tmp_path, text) == text
+
+
 def test_a_tutorial_stands_beside_its_figure(tmp_path):
     write(tmp_path, "A1-0", watched(1.2))
     write(tmp_path, "A1-1", watched(1.3))
