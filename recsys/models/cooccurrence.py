@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.compute import compiled, over_ranges
 from recsys.errors import UsageError
+from recsys.models.triangle import PIECES_A_THREAD, Triangle, row_start
 from recsys.prepare.training_set import TrainingSet
 
 # Ratings whose pairs are counted at once: 4 MB of columns and 12 MB of ranges, so that the columns, which are read once
@@ -24,7 +25,6 @@ from recsys.prepare.training_set import TrainingSet
 SHARD = 1 << 20
 MOST_BITS = 24  # of a weight: 2^29 users of the largest one stay below 2^53
 
-Matrix = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 
@@ -105,35 +105,25 @@ def user_weights(ratings: NDArray[np.integer], power: float) -> Whole:
     return steps[np.frexp(ratings)[1]]  # the exponent of 0 is 0, that of 2^k is k + 1
 
 
-def upper_gram(rows: WeightedRows, threads: int) -> Matrix:
-    """Upper triangle (diagonal included) of X^T W X, whole numbers; the rest is 0.
-
-    Returns:
-        (n_columns, n_columns) float64, C-contiguous.
-    """
-    gram = np.zeros((rows.n_columns, rows.n_columns))
+def upper_gram(rows: WeightedRows, threads: int) -> Triangle:
+    """X^T W X: its upper triangle, diagonal included."""
+    gram = Triangle.zeros(rows.n_columns, rows.largest)
     add_gram(gram, rows, threads)
     return gram
 
 
-def add_gram(gram: Matrix, rows: WeightedRows, threads: int, users: tuple[int, int] | None = None) -> None:
-    """Add what some users give to the upper triangle; sums of parts add up to that of the whole, to the bit.
+def add_gram(gram: Triangle, rows: WeightedRows, threads: int, users: tuple[int, int] | None = None) -> None:
+    """Add what some users give; sums of parts add up to that of the whole, to the bit.
 
-    Cost: the sum over users of ratings^2 / 2. Beside the matrix it takes some 50 MB.
+    Cost: the sum over users of ratings^2 / 2. Beside the sums it takes some 50 MB.
 
     Args:
         users: the range of them; None adds all.
     """
-    kind = sum_type(rows.largest)
     for start, stop in rows.shards(SHARD):
         first, last = (start, stop) if users is None else (max(start, users[0]), min(stop, users[1]))
         if first < last:
-            add_ranges(gram, by_row(_ranges_of(rows, first, last), rows.n_columns, kind), threads)
-
-
-def sum_type(largest: int) -> np.dtype:
-    """The smaller unsigned type that holds sums up to `largest`: the row that is summed then stays in a near cache."""
-    return np.dtype(np.uint32 if largest < 1 << 32 else np.uint64)
+            add_to_rows(gram, by_row(_ranges_of(rows, first, last), rows.n_columns, gram.kind), threads)
 
 
 class Ranges(NamedTuple):
@@ -186,14 +176,10 @@ def by_row(ranges: Ranges, n_rows: int, kind: np.dtype) -> RangesByRow:
     return RangesByRow(first, begin, end, factor, ranges.columns)
 
 
-def add_ranges(gram: Matrix, ranges: RangesByRow, threads: int) -> None:
-    """Add ranges to the rows of the upper triangle."""
-
-    def work(start: int, stop: int) -> None:
-        _add_rows(start, stop, ranges, gram)
-
-    # Many small pieces: the first rows hold the most pairs.
-    over_ranges(work, len(gram), threads, pieces_a_thread=64)
+def add_to_rows(gram: Triangle, ranges: RangesByRow, threads: int) -> None:
+    """Add ranges to the rows of the triangle."""
+    work = partial(_add_to_rows, ranges, gram.sums, len(gram))
+    over_ranges(work, len(gram), threads, pieces_a_thread=PIECES_A_THREAD)
 
 
 @compiled
@@ -214,23 +200,10 @@ def _sort(ranges, places, begin, end, factor):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_rows(start, stop, ranges, gram):  # type: ignore[no-untyped-def]
-    sums = np.empty(len(gram), ranges.factor.dtype)
+def _add_to_rows(ranges, sums, n, start, stop):  # type: ignore[no-untyped-def]
     for row in range(start, stop):
-        add_row(row, ranges, gram[row], sums)
-
-
-@compiled
-def add_row(row, ranges, values, sums):  # type: ignore[no-untyped-def]
-    """Add a row's ranges to its values from the diagonal on, in a buffer of whole numbers."""
-    if ranges.first[row] == ranges.first[row + 1]:
-        return
-    from_diagonal, its_sums = values[row:], sums[row:]
-    for place in range(len(its_sums)):
-        its_sums[place] = np.int64(from_diagonal[place])
-    add_to_sums(row, ranges, sums)
-    for place in range(len(its_sums)):
-        from_diagonal[place] = its_sums[place]
+        begin = row_start(row, n)
+        add_to_sums(row, ranges, sums[begin : begin + n])
 
 
 @compiled

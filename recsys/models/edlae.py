@@ -155,8 +155,10 @@ def check_memory(n_columns: int, compute: ComputeConfig, *, users: int | None = 
 def _gram(training_set: TrainingSet, rows: WeightedRows, settings: EdlaeSettings, context: FitContext) -> Matrix:
     threads = thread_count(context.compute)
     if context.kept_gram is None:
-        return upper_gram(rows, threads)
-    return context.kept_gram.gram(training_set, rows, settings.user_power, threads)
+        gram = upper_gram(rows, threads)
+    else:
+        gram = context.kept_gram.gram(training_set, rows, settings.user_power, threads)
+    return gram.as_matrix(threads)
 
 
 def penalties(settings: EdlaeSettings, count: Whole, weighted_count: Whole) -> Vector:

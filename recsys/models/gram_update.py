@@ -20,22 +20,20 @@ from numpy.typing import NDArray
 from recsys.compute import compiled, over_ranges
 from recsys.identifiers import UNKNOWN
 from recsys.models.cooccurrence import (
-    Matrix,
     Ranges,
     RangesByRow,
     WeightedRows,
     Whole,
+    add_to_rows,
     add_to_sums,
     by_row,
-    sum_type,
 )
+from recsys.models.triangle import PIECES_A_THREAD, Sums, Triangle, entries, row_start
 
 AT_ONCE = 192 << 20  # bytes of changed users' ranges at once: each time takes two passes over the matrix
 MOST_WORK = 0.5  # of the full computation's additions; more is sooner done anew
 BLOCK = 64  # columns added to at once: four lines of the cache of each row, while one column's sums stay in a near one
 ROWS = 16  # of a tile of them: a line of the cache of each column
-
-Packed = NDArray[np.unsignedinteger]
 
 
 class Unusable(Exception):
@@ -47,14 +45,14 @@ class OldGram:
     """A Gram matrix as it was, the rows it was made of, and where those stand now.
 
     Attributes:
-        packed: the upper triangle, row after row, in the smaller type that holds it.
+        sums: its upper triangle, as `Triangle` has it.
         largest: its largest sum.
         rows: its rows.
         user_of: (n_users now,) int32, the old row of each user, `UNKNOWN` for a new one.
         column_of: (n_columns then,) int32, the column of each old one now, ascending; `UNKNOWN` for one that is gone.
     """
 
-    packed: Packed
+    sums: Sums
     largest: int
     rows: WeightedRows
     user_of: NDArray[np.int32]
@@ -70,24 +68,13 @@ class Updated:
         work: additions made, as a share of those of the full computation.
     """
 
-    gram: Matrix
+    gram: Triangle
     changed: int
     work: float
 
 
-def packed_rows(gram: Matrix, start: int, stop: int, largest: int) -> Packed:
-    """Rows `start` ... `stop` - 1 of the upper triangle, one after the other, in the smaller type that holds them."""
-    rows = range(start, min(stop, len(gram)))
-    return np.concatenate([gram[row, row:].astype(sum_type(largest)) for row in rows])
-
-
-def packed_size(n: int) -> int:
-    """Entries of an upper triangle."""
-    return n * (n + 1) // 2
-
-
 def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
-    """The upper triangle of X^T W X, as `upper_gram` would give it, to the bit.
+    """X^T W X, as `upper_gram` would give it, to the bit.
 
     Cost: a look at each rating and some at each sum, and for a changed user as many additions as there are pairs with a
     column that came or went, and, if the user's weight is another, pairs at all.
@@ -102,14 +89,12 @@ def updated_gram(old: OldGram, rows: WeightedRows, threads: int) -> Updated:
     work = _work(parts, rows)
     if work > MOST_WORK:
         raise Unusable(f"too much has changed: {len(changed.weight):,} users' ratings")
-    kind = sum_type(old.largest + rows.largest)  # on the way some users' rows are new and some old
-    sums = _moved(old, rows.n_columns, kind, threads)
+    gram = _moved(old, rows, threads)
     for start, stop in _cuts(changed, parts):
         by_rows, by_columns = _ranges(changed.cut(start, stop), parts[start:stop], old, rows)
-        _add_to_rows(sums, by_row(by_rows, rows.n_columns, kind), rows.n_columns, threads)
-        _add_to_columns(sums, by_row(by_columns, rows.n_columns, kind), rows.n_columns, threads)
-    gram, found = _unpacked(sums, keys, threads)
-    if found != signature:
+        add_to_rows(gram, by_row(by_rows, rows.n_columns, gram.kind), threads)
+        _add_to_columns(gram, by_row(by_columns, rows.n_columns, gram.kind), threads)
+    if _signature(gram, keys, threads) != signature:
         raise Unusable("it does not fit the ratings; it is damaged, or those that it was made of are")
     return Updated(gram, len(changed.weight), work)
 
@@ -165,7 +150,7 @@ def _check_shape(old: OldGram) -> None:
     indptr, columns = old.rows.indptr, old.rows.columns
     whole = indptr[0] == 0 and indptr[-1] == len(columns) and (np.diff(indptr) >= 0).all()
     known = len(old.rows.weight) == len(indptr) - 1 and int(np.max(old.user_of, initial=0)) < len(indptr) - 1
-    if not whole or not known or len(old.packed) != packed_size(old.rows.n_columns):
+    if not whole or not known or len(old.sums) != entries(old.rows.n_columns):
         raise Unusable("it or the ratings that it was made of are damaged")
 
 
@@ -239,11 +224,13 @@ def _room(n: int, columns: NDArray[np.uint32]) -> Ranges:
     return Ranges(row, begin, end, np.empty(n, np.int64), columns)
 
 
-def _moved(old: OldGram, n_columns: int, kind: np.dtype, threads: int) -> Packed:
-    """The upper triangle, row after row, of the old sums where their columns are now and 0 elsewhere."""
-    sums, runs = np.zeros(packed_size(n_columns), kind), _runs(old.column_of, n_columns)
-    over_ranges(partial(_move, old.packed, runs, sums), n_columns, threads, pieces_a_thread=64)
-    return sums
+def _moved(old: OldGram, rows: WeightedRows, threads: int) -> Triangle:
+    """The old sums where their columns are now, and 0 elsewhere."""
+    # On the way some users' rows are new and some old: no sum is larger than both nights' largest together.
+    gram = Triangle.zeros(rows.n_columns, old.largest + rows.largest)
+    work = partial(_move, old.sums, _runs(old.column_of, len(gram)), gram.sums)
+    over_ranges(work, len(gram), threads, pieces_a_thread=PIECES_A_THREAD)
+    return gram
 
 
 def _runs(column_of: NDArray[np.int32], n_columns: int) -> _Runs:
@@ -257,22 +244,17 @@ def _runs(column_of: NDArray[np.int32], n_columns: int) -> _Runs:
     return _Runs(old_row, run_of, then[first], now[first], length)
 
 
-def _add_to_rows(sums: Packed, ranges: RangesByRow, n_columns: int, threads: int) -> None:
-    """Add ranges to the rows of the triangle."""
-    over_ranges(partial(_add_rows, ranges, sums, n_columns), n_columns, threads, pieces_a_thread=64)
-
-
-def _add_to_columns(sums: Packed, ranges: RangesByRow, n_columns: int, threads: int) -> None:
+def _add_to_columns(gram: Triangle, ranges: RangesByRow, threads: int) -> None:
     """Add ranges, which say `row` of columns, to the columns of the triangle above the diagonal."""
-    blocks = -(-n_columns // BLOCK)
-    over_ranges(partial(_add_blocks, ranges, sums, n_columns), blocks, threads, pieces_a_thread=64)
+    work = partial(_add_blocks, ranges, gram.sums, len(gram))
+    over_ranges(work, -(-len(gram) // BLOCK), threads, pieces_a_thread=PIECES_A_THREAD)
 
 
-def _unpacked(sums: Packed, keys: NDArray[np.uint64], threads: int) -> tuple[Matrix, np.uint64]:
-    """The matrix whose upper triangle is given, 0 below; and h^T G h of the whole symmetric one, modulo 2^64."""
-    gram, signatures = np.zeros((len(keys), len(keys))), np.zeros(len(keys), np.uint64)
-    over_ranges(partial(_unpack, sums, keys, gram, signatures), len(gram), threads, pieces_a_thread=64)
-    return gram, np.uint64(np.sum(signatures))
+def _signature(gram: Triangle, keys: NDArray[np.uint64], threads: int) -> np.uint64:
+    """h^T G h of the whole symmetric matrix, modulo 2^64."""
+    of_rows = np.zeros(len(gram), np.uint64)
+    over_ranges(partial(_sign, gram.sums, keys, of_rows), len(gram), threads, pieces_a_thread=PIECES_A_THREAD)
+    return np.uint64(np.sum(of_rows))
 
 
 @compiled
@@ -371,33 +353,20 @@ def _put(ranges, place, row, begin, end, factor):  # type: ignore[no-untyped-def
 
 
 @compiled
-def _start(row, n):  # type: ignore[no-untyped-def]
-    """Column c of a row of a triangle stands at `_start` + c: at row x n - (0 + 1 + ... + row) + c."""
-    return row * n - row * (row + 1) // 2
-
-
-@compiled
-def _move(packed, runs, sums, start, stop):  # type: ignore[no-untyped-def]
+def _move(old, runs, sums, start, stop):  # type: ignore[no-untyped-def]
     n, n_old = len(runs.old_row), len(runs.run_of)
     for row in range(start, stop):
         old_row = runs.old_row[row]
         if old_row < 0:
             continue
-        base, old_base = _start(row, n), _start(old_row, n_old)
+        base, old_base = row_start(row, n), row_start(old_row, n_old)
         for run in range(runs.run_of[old_row], len(runs.then)):
             then = max(runs.then[run], old_row)
             length = runs.then[run] + runs.length[run] - then
             now = base + runs.now[run] + then - runs.then[run]
-            source, target = packed[old_base + then : old_base + then + length], sums[now : now + length]
+            source, target = old[old_base + then : old_base + then + length], sums[now : now + length]
             for place in range(length):
                 target[place] = source[place]
-
-
-@compiled
-def _add_rows(ranges, sums, n, start, stop):  # type: ignore[no-untyped-def]
-    for row in range(start, stop):
-        base = _start(row, n)
-        add_to_sums(row, ranges, sums[base : base + n])
 
 
 @compiled
@@ -436,21 +405,19 @@ def _turn(gains, turned):  # type: ignore[no-untyped-def]
 def _add_turned(turned, sums, n, top, first, last):  # type: ignore[no-untyped-def]
     for row in range(top, min(top + ROWS, last)):
         begin = max(first, row)  # there is nothing below the diagonal, nor is anything gained there
-        base = _start(row, n)
+        base = row_start(row, n)
         values, its_gains = sums[base + begin : base + last], turned[row - top, begin - first :]
         for place in range(len(values)):
             values[place] += its_gains[place]
 
 
 @compiled
-def _unpack(sums, keys, gram, signatures, start, stop):  # type: ignore[no-untyped-def]
-    n = len(gram)
+def _sign(sums, keys, of_rows, start, stop):  # type: ignore[no-untyped-def]
+    n = len(keys)
     for row in range(start, stop):
-        base = _start(row, n)
-        values, target, its_keys, key = sums[base + row : base + n], gram[row, row:], keys[row:], np.uint64(0)
-        for place in range(len(values)):
-            target[place] = values[place]
+        begin = row_start(row, n)
+        values, its_keys, key = sums[begin + row : begin + n], keys[row:], np.uint64(0)
         for place in range(len(values)):
             key += np.uint64(values[place]) * its_keys[place]
         diagonal = np.uint64(values[0]) * keys[row]
-        signatures[row] = (np.uint64(2) * key - diagonal) * keys[row]
+        of_rows[row] = (np.uint64(2) * key - diagonal) * keys[row]

@@ -1,7 +1,7 @@
 """The Gram matrix that one night leaves to the next (`train.incremental`): where it is kept, and when it is of use.
 
 <store>/incremental/<part>/kept.json   which matrix is kept, and of which night's prepared folder it is
-                           *.sums      its upper triangle, row after row, unsigned integers
+                           *.sums      its upper triangle, row after row, unsigned integers (`recsys.models.triangle`)
 
 One matrix a part (`split`, `all`), replaced as a whole; 200 MB for 10,000 items. Nothing depends on its being there or
 being right: it is a shorter way to the same matrix, and what does not add up is computed in full.
@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from recsys.identifiers import UNKNOWN
-from recsys.models.cooccurrence import Matrix, WeightedRows, sum_type, upper_gram
-from recsys.models.gram_update import OldGram, Unusable, Updated, packed_rows, packed_size, updated_gram
+from recsys.models.cooccurrence import WeightedRows, upper_gram
+from recsys.models.gram_update import OldGram, Unusable, Updated, updated_gram
+from recsys.models.triangle import Sums, Triangle, entries, sum_type
 from recsys.prepare.prepared import Part, Prepared
 from recsys.prepare.training_set import TrainingSet
 from recsys.store import Store, write_record, write_whole
@@ -33,7 +33,6 @@ log = logging.getLogger("recsys")
 
 FORMAT = 1  # raised when a kept matrix, or what it is the sum of, can no longer be understood by older code
 RECORD = "kept.json"
-ROWS = 256  # written at once: 10 MB of 10,000 columns
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, pa.ArrowException)
 
 
@@ -58,7 +57,7 @@ class KeptGram:
         """Where the matrix is kept."""
         return Store(self.store).incremental / self.part
 
-    def gram(self, training_set: TrainingSet, rows: WeightedRows, power: float, threads: int) -> Matrix:
+    def gram(self, training_set: TrainingSet, rows: WeightedRows, power: float, threads: int) -> Triangle:
         """As `upper_gram`, to the bit: from the matrix of the night before where that is of use, else in full.
 
         Args:
@@ -101,7 +100,7 @@ class KeptGram:
         its_set = before.training_set(self.part)
         item = now.ids.item_index(before.ids.item_ids.take(pa.array(its_set.items)))
         return OldGram(
-            packed=self._sums(record),
+            sums=self._sums(record),
             largest=int(record["largest"]),
             rows=WeightedRows.of(its_set, power),
             user_of=before.ids.user_index(now.ids.user_ids),
@@ -121,11 +120,11 @@ class KeptGram:
             raise Unusable(f"the ratings that it was made of are gone ({record['prepared']})")
         return record
 
-    def _sums(self, record: dict[str, Any]) -> NDArray[np.unsignedinteger]:
+    def _sums(self, record: dict[str, Any]) -> Sums:
         kind = sum_type(int(record["largest"]))
-        return np.memmap(self.folder / record["file"], kind, "r", shape=packed_size(int(record["columns"])))
+        return np.memmap(self.folder / record["file"], kind, "r", shape=entries(int(record["columns"])))
 
-    def keep(self, gram: Matrix, rows: WeightedRows, power: float) -> None:
+    def keep(self, gram: Triangle, rows: WeightedRows, power: float) -> None:
         """Replace what is kept. Where that fails the night goes on: it costs the next one its short way."""
         record = {
             "format": FORMAT,
@@ -138,9 +137,7 @@ class KeptGram:
         file, fresh = self.folder / str(record["file"]), self.folder / f"{record['file']}.new"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with fresh.open("wb") as sums:
-                for start in range(0, len(gram), ROWS):
-                    packed_rows(gram, start, start + ROWS, rows.largest).tofile(sums)
+            gram.sums.astype(sum_type(rows.largest), copy=False).tofile(fresh)
             os.replace(fresh, file)
             write_whole(self.folder / RECORD, json.dumps(record, indent=2))
             for other in self.folder.iterdir():

@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 
 from recsys.errors import UsageError
 from recsys.models import cooccurrence
-from recsys.models.cooccurrence import WeightedRows, add_gram, sum_type, upper_gram, user_weights
+from recsys.models.cooccurrence import WeightedRows, add_gram, upper_gram, user_weights
+from recsys.models.triangle import Triangle
 
 POWERS = st.sampled_from([0.0, 0.7, 2.0])
 BINARY = st.tuples(st.integers(1, 12), st.integers(1, 9)).flatmap(lambda shape: arrays(np.bool_, shape))
@@ -31,6 +32,11 @@ def dense_gram(x, weight):
     """X^T W X in Python's own integers."""
     whole = np.asarray(x, dtype=int).astype(object)
     return np.triu(whole.T @ (np.asarray(weight).astype(object)[:, None] * whole)).astype(np.float64)
+
+
+def full(rows, threads=1):
+    """The upper triangle, dense."""
+    return np.triu(upper_gram(rows, threads).as_matrix(threads))
 
 
 class TestWeights:
@@ -53,7 +59,7 @@ class TestWeights:
         assert_array_equal(rows.weight, [1, 0])
         assert rows.n_learned == 1
         assert_array_equal(rows.by_column, [[1, 1], [1, 1]])
-        assert_array_equal(upper_gram(rows, 1), [[1, 1], [0, 1]])
+        assert_array_equal(full(rows), [[1, 1], [0, 1]])
 
     def test_the_ratings_are_not_copied(self):
         training_set = training_set_of([[1.0, 2.0], [3.0, np.nan]])
@@ -61,17 +67,13 @@ class TestWeights:
 
 
 class TestSums:
-    def test_the_smaller_type_that_holds_them(self):
-        assert sum_type(2**32 - 1) == np.uint32
-        assert sum_type(2**32) == np.uint64
-
     def test_sums_beyond_32_bits(self):
         x = np.ones((600, 2))
         rows = rows_of(x, 2.0)  # 600 users of 2 ratings, 2^22 each
         assert rows.largest == 600 * 2**22 < 2**32
         more = rows_of(np.ones((2000, 2)), 2.0)
         assert more.largest > 2**32
-        assert_array_equal(upper_gram(more, 1), dense_gram(np.ones((2000, 2)), more.weight))
+        assert_array_equal(full(more), dense_gram(np.ones((2000, 2)), more.weight))
 
     def test_sums_that_are_not_exact_are_refused(self):
         rows = rows_of(np.ones((2, 1)))
@@ -87,7 +89,7 @@ class TestUpperGram:
         monkeypatch.setattr(cooccurrence, "SHARD", 64)
         x = np.random.default_rng(4).random(shape) < 0.4
         rows = rows_of(x, power)
-        assert_array_equal(upper_gram(rows, threads), dense_gram(x, rows.weight))
+        assert_array_equal(full(rows, threads), dense_gram(x, rows.weight))
 
     @given(BINARY, POWERS, st.lists(st.integers(0, 12)), st.randoms(), st.integers(1, 40))
     def test_any_split_into_shards_and_any_order_is_the_same(self, x, power, cuts, random, shard):
@@ -95,13 +97,14 @@ class TestUpperGram:
         edges = sorted({0, len(x), *(cut for cut in cuts if cut < len(x))})
         ranges = list(itertools.pairwise(edges))
         random.shuffle(ranges)
-        parts = [np.zeros((x.shape[1], x.shape[1])) for _ in range(2)]
+        parts = [Triangle.zeros(x.shape[1], rows.largest) for _ in range(2)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cooccurrence, "SHARD", shard)
             for place, users in enumerate(ranges):
                 add_gram(parts[place % 2], rows, 1, users)  # as two workers would, who share the shards
-        expected = dense_gram(x, rows.weight)
-        assert (parts[0] + parts[1]).tobytes() == expected.tobytes() == upper_gram(rows, 3).tobytes()
+        parts[0].sums[:] += parts[1].sums
+        assert parts[0].sums.tobytes() == upper_gram(rows, 3).sums.tobytes()
+        assert_array_equal(np.triu(parts[0].as_matrix(1)), dense_gram(x, rows.weight))
 
     @given(BINARY, st.integers(1, 40))
     def test_shards_are_consecutive_and_hold_all_users(self, x, ratings):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_contract import CONTEXT
+from numpy.testing import assert_array_equal
 
 from recsys import tables
 from recsys.config import ComputeConfig, PrepareConfig
@@ -65,7 +66,7 @@ def gram_of(kept, power=0.7):
     training_set = Prepared(kept.prepared).training_set("all")
     rows = WeightedRows.of(training_set, power)
     gram = kept.gram(training_set, rows, power, 1)
-    assert gram.tobytes() == upper_gram(rows, 1).tobytes()
+    assert_array_equal(gram.sums, upper_gram(rows, 1).sums)
     return json.loads(kept.record.read_text())
 
 
