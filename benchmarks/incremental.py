@@ -4,11 +4,11 @@
 
 On ml-1m, and on generated ratings of ml-25m's shape, each with the 10,000 most rated items at most. Full: from the
 memory-mapped ratings to the sums. Incremental: to the same sums, reading last night's and its ratings and finding what
-has changed included. Both in turn on one thread, and the least of each counts: CPU time, which other work on the machine
-disturbs less than wall time. `own`: without the system's part of it, most of which goes to finding 200 MB for the sums,
-once in either way, and is more the less memory lies free. What is done either way is not in it: counting the ratings by
-item, making float64 of the sums, writing them down for the next night. "Additions" are those of the update as a share
-of the full computation's.
+has changed included. Both in turn on one thread, and the least of each counts: CPU time, which other work on the
+machine disturbs less than wall time. `own`: without the system's part of it, most of which goes to finding 200 MB for
+the sums, once in either way, and is more the less memory lies free. What is done either way is not in it: counting the
+ratings by item, making float64 of the sums, writing them down for the next night. "Additions" are those of the update
+as a share of the full computation's.
 
 What is new, 1% of the ratings each time:
 
