@@ -1,8 +1,8 @@
 # One command an intent. Every target makes the environment it needs in .venv, from pinned versions.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two workers: many tests wait for processes. Whole files go to one worker, so that each makes its fixtures once.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# More workers than two cores: many tests wait for others. Whole files go to one worker, so that each makes its fixtures once.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile
 
 .PHONY: setup run test test-slow check fix bench bench-large reproduce gallery lock clean
 .DEFAULT_GOAL := help
@@ -32,7 +32,7 @@ test: .venv/.dev  ## all tests but the slow ones
 	$(PYTEST)
 
 test-slow: .venv/.dev  ## the slow tests too
-	$(PYTEST) -m ""
+	$(PYTEST) -m "" --hypothesis-profile thorough
 
 check: .venv/.dev  ## formatter, linter, types, import layers
 	$(BIN)/ruff format --check .

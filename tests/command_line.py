@@ -1,8 +1,9 @@
 """Calls of `recsys` in processes of their own that need not import everything anew.
 
-A call imports Prefect, Numba and the library for three seconds, and tests make hundreds. So a server of the standard
-library's multiprocessing imports them once and forks: a call still has its own process, environment, folder, standard
-streams and exit code. What tells of the start itself (signals, a terminal, other settings of Prefect) runs the program.
+A call imports Prefect, Numba and the library for three seconds, loads compiled functions for another, and tests make
+hundreds. So a server of the standard library's multiprocessing imports all that, makes a small night, and forks: a call
+still has its own process, environment, folder, standard streams and exit code. What tells of the start itself (signals, a
+terminal, other settings of Prefect) runs the program.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 
 PROGRAM = Path(sys.executable).with_name("recsys")
 IMPORTED = ["deployments.cli.app", "deployments.cli.prefect_local", "flows.nightly", "flows.backfill", "flows.history"]
+IMPORTED += ["fastapi", "prefect.engine", "one_night"]  # the last makes a night
+WARM = "RECSYS_TESTS_WARM"  # see `one_night`
 AT_IMPORT = ("PREFECT_", "DO_NOT_TRACK", "COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHON", "NUMBA_")
 
 # What a fresh interpreter would do, around the program's main(): a forked one runs no atexit functions by itself.
@@ -43,6 +46,13 @@ try:
 finally:
     threading._shutdown()
     atexit._run_exitfuncs()
+"""
+
+NIGHT = """
+import os
+assert os.environ["RECSYS_TESTS_WARM"] == str(os.getppid()), "the server did not make a night: tries are mostly imports"
+from one_night import make_night
+make_night(*given)
 """
 
 
@@ -81,10 +91,11 @@ class CommandLine:
 
     Args:
         env: of all calls.
+        folder: for what the server makes.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self.env = dict(env)
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.env, self._folder = dict(env), folder
         self._context = multiprocessing.get_context("forkserver")
         self._started = threading.Lock()
 
@@ -115,6 +126,13 @@ class CommandLine:
             time.sleep(0.001)
         return Started(process)
 
+    def night(self, *given: object) -> Any:
+        """A process that makes a night without Prefect, started: see `one_night.make_night`."""
+        self._start()
+        process = self._context.Process(target=exec, args=(NIGHT, {"given": given}))
+        process.start()
+        return process
+
     def _forked(self, words: list[str], env: Mapping[str, str], cwd: Path | None, out: Any, err: Any) -> Any:
         self._start()
         names = {"env": dict(env), "cwd": str(cwd or Path.cwd()), "streams": [os.devnull, str(out), str(err)]}
@@ -130,7 +148,7 @@ class CommandLine:
             self._context.set_forkserver_preload(["deployments.cli.prefect_local", "prefect.main", *IMPORTED])
             before = dict(os.environ)
             os.environ.clear()
-            os.environ.update(self.env | {name: value for name, value in QUIET.items() if name not in self.env})
+            os.environ.update({**QUIET, **self.env, "PYTHONPATH": str(Path(__file__).parent), WARM: str(self._folder)})
             try:
                 forkserver.ensure_running()
             finally:

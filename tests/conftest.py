@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,9 +28,10 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("RECSYS_TEST_DATA", ROOT.parent / "shared" / "data"))
 RECSYS = Path(sys.executable).with_name("recsys")
-# A deadline would fail a test for what else the machine is doing.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# A deadline would fail a test for what else the machine is doing. `make test-slow` looks for longer.
+settings.register_profile("usual", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile("usual")
 START_S = 240  # of a Prefect server on a busy machine; 7 s on an idle one
 
 
@@ -40,13 +45,34 @@ def mirror() -> Path:
 
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prefect's own folder, away from the user's."""
-    return tmp_path_factory.mktemp("prefect-home")
+    """Prefect's own folder, away from the user's, as a first start of the server leaves it.
+
+    Such a start takes 20 CPU seconds, most of them for the database, which is made once, by the worker that comes first.
+    """
+    folder, home = tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("prefect-home")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers of this session
+    empty = folder / "empty.db"
+    with (folder / "empty.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not empty.exists():
+            first = tmp_path_factory.mktemp("first-home")
+            with _serve(_bare(first), first):
+                pass
+            with closing(sqlite3.connect(first / "prefect.db")) as full, closing(sqlite3.connect(empty)) as copy:
+                full.backup(copy)
+    for name in ("prefect.db", f"recsys-empty-{version('prefect')}.db"):  # of a server, and of temporary ones
+        shutil.copyfile(empty, home / name)
+    return home
 
 
 @pytest.fixture(scope="session")
 def no_server_env(prefect_home: Path) -> dict[str, str]:
     """An environment in which no Prefect server is set up and nothing of this project is."""
+    return _bare(prefect_home)
+
+
+def _bare(prefect_home: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "RECSYS_"))}
     return kept | {"PREFECT_HOME": str(prefect_home), "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "200"}
 
@@ -54,25 +80,25 @@ def no_server_env(prefect_home: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def serve_prefect() -> Callable[[dict[str, str], Path], AbstractContextManager[str]]:
     """serve_prefect(env, folder): within, a real Prefect server runs; gives its API's address."""
+    return _serve
 
-    @contextmanager
-    def serve(env: dict[str, str], folder: Path) -> Iterator[str]:
-        port = _free_port()
-        url = f"http://127.0.0.1:{port}/api"
-        env = env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-        env |= {"PREFECT_SERVER_UI_V2_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
-        log = (folder / "log").open("w")
-        command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        try:
-            _wait_for(url, process, Path(log.name))
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-            log.close()
 
-    return serve
+@contextmanager
+def _serve(env: dict[str, str], folder: Path) -> Iterator[str]:
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    env = env | {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    env |= {"PREFECT_SERVER_UI_V2_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
+    log = (folder / "log").open("w")
+    command = [str(RECSYS.with_name("prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    try:
+        _wait_for(url, process, Path(log.name))
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +119,9 @@ def server_env(no_server_env: dict[str, str], prefect_server: str) -> dict[str, 
 
 
 @pytest.fixture(scope="session")
-def recsys(server_env: dict[str, str]) -> Any:
+def recsys(server_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """recsys.call("run", "--store", store): what the program says, whatever its exit code."""
-    return _beside("command_line").CommandLine(server_env)
+    return _beside("command_line").CommandLine(server_env, tmp_path_factory.mktemp("warm"))
 
 
 Cli = Callable[..., Any]

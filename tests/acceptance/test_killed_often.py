@@ -15,23 +15,18 @@ import pytest
 
 KILLS, SEED, RATINGS = 200, 20261121, 12_000
 FIRST = date(2026, 11, 1)
+STAGES = ("download", "mend", "prepare", "fit", "evaluate", "refit", "score", "judge", "report", "seal", "publish")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_two_hundred_kills_at_random_moments(tmp_path, tables, readers, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    import one_night
-
-    server = one_night.forking(monkeypatch, tmp_path)
+def test_two_hundred_kills_at_random_moments(recsys, tmp_path, tables, readers) -> None:
     mark = tmp_path / "mark"
 
     def attempt(store: Path, night: int, seconds: float | None = None) -> bool:
         """Whether the night was made to its end before it was killed."""
         mark.write_text("download")
-        given = (str(store), str(FIRST + timedelta(days=night)), RATINGS, mark)
-        child = server.Process(target=one_night.make_night, args=given)
-        child.start()
+        child = recsys.night(str(store), str(FIRST + timedelta(days=night)), RATINGS, mark)
         child.join(seconds)
         if child.is_alive():
             child.kill()
@@ -68,5 +63,5 @@ def test_two_hundred_kills_at_random_moments(tmp_path, tables, readers, monkeypa
     assert follower.wrong == []
     assert len(follower.seen) > night / 2
     assert not list(broken.glob("work/*"))
-    missed = set(one_night.STAGES) - killed.keys()
+    missed = set(STAGES) - killed.keys()
     assert len(missed) <= 3, f"no kill came in {sorted(missed)}: too few stages to show anything"

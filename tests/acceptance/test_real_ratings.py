@@ -15,7 +15,7 @@ DATASETS = [
     ("ml-1m", "read_ml_1m", 0.44, 0.862),
     ("ml-100k", "read_ml_100k", 0.36, 0.92),
     ("ml-latest-small", "read_ml_latest_small", 0.30, 0.86),
-    ("ml-latest-small-2016", "read_ml_latest_small_2016", 0.30, 0.89),
+    pytest.param("ml-latest-small-2016", "read_ml_latest_small_2016", 0.30, 0.89, marks=pytest.mark.slow),
 ]
 
 
@@ -48,8 +48,8 @@ def test_preferences_of_tutorial_d(cli, mirror, tmp_path) -> None:
     assert round(manifest["input"]["preference_max"], 3) == 3.923
 
 
-@pytest.mark.parametrize("other", [(), ("--set", "compute.threads=1", "--set", "compute.memory_mib=2048")])
-def test_same_bytes_from_two_runs(other, cli, mirror, tmp_path) -> None:
+def test_same_bytes_from_two_runs_with_other_threads_and_memory(cli, mirror, tmp_path) -> None:
+    other = ("--set", "compute.threads=1", "--set", "compute.memory_mib=2048")
     night = ("run", "--dataset", "ml-100k", "--mirror", mirror, "--run-date", "2026-11-20", "--seed", 5)
     first = cli(*night, "--store", tmp_path / "a", "--json").json
     second = cli(*night, *other, "--store", tmp_path / "b", "--json").json

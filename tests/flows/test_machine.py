@@ -29,7 +29,7 @@ EVIL = "a\x1b[31m\x07b\rc\nd\x9b1m"
 SHOWN = r"a\x1b[31m\x07b\x0dc\x0ad\x9b1m"
 
 
-@pytest.fixture(params=["missing", "read-only"])
+@pytest.fixture(params=["missing", pytest.param("read-only", marks=pytest.mark.slow)])
 def bad_home(request, tmp_path) -> Iterator[Path]:
     """A HOME that cannot be written to, by root neither."""
     if request.param == "missing":

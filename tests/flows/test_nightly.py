@@ -95,10 +95,9 @@ def test_a_refused_night_is_failed_on_the_server(cli, prefect_server, tmp_path) 
 
 def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) -> None:
     recsys = Path(sys.executable).with_name("recsys")
-    env = no_server_env | {"PREFECT_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL],
-        env=env, capture_output=True, text=True, timeout=240, check=False,
+        env=no_server_env, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -138,7 +137,6 @@ def test_nothing_is_sent_to_the_outside(no_server_env, tmp_path, listener) -> No
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), proxy),
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
-        "PREFECT_HOME": str(tmp_path / "home"),
     }
     recsys = Path(sys.executable).with_name("recsys")
     command = [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL]

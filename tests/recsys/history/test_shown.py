@@ -1,6 +1,7 @@
 """What people choose to show: each said twice gives the same store, and the next nights heed it."""
 
 import os
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -38,10 +39,20 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A store with three published nights, for each test to have a copy of."""
+    store = Store(tmp_path_factory.mktemp("made"))
+    for number in range(3):
+        publish_under_lease(store, number)
+    return store.root
+
+
 @pytest.fixture
-def nights(store):
+def nights(store, made):
     """Three published nights."""
-    return [publish_under_lease(store, number)[0] for number in range(3)]
+    shutil.copytree(made, store.root, symlinks=True, dirs_exist_ok=True)
+    return [make_run(store.root, night=day(number)) for number in range(3)]
 
 
 def again(store, command):

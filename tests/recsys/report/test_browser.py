@@ -198,7 +198,14 @@ def test_the_keyboard_reaches_all_and_sees_where_it_is(browser, hostile):
     assert reached == []
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        (390, True),
+        (1440, False),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in [(390, False), (1440, True)]),
+    ],
+)
 def test_axe_finds_nothing_serious(browser, hostile, width, dark):
     script = importlib.resources.files(pytest.importorskip("axe_core_python")) / "axe.min.js"
     look(browser, hostile[1], width, dark=dark)

@@ -1,22 +1,18 @@
 """One try at a night, for tests that kill it: the stages in their order, without Prefect, whose part is no other.
 
-Tries are forked from a process that has imported all this and made a night: a try is then its stages, and not the seconds
-of imports and of loading compiled functions before them, in which most kills would come.
+`tests/command_line.py` imports this in the process that calls and tries are forked from, with a folder in `WARM`: a night is
+made there at once, so that a try is then its stages, and not the seconds of imports and of loading compiled functions
+before them, in which most kills would come.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
-from multiprocessing import forkserver
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import pytest
 
 from recsys.config import RunConfig
 from recsys.download.stage import open_run
@@ -33,28 +29,6 @@ from recsys.train.stage import fit, refit
 
 ROLES = ("ranker", "rater")
 WARM = "RECSYS_TESTS_WARM"  # a folder for a night that is made when this is imported
-STAGES = ("download", "mend", "prepare", "fit", "evaluate", "refit", "score", "judge", "report", "seal", "publish")
-
-
-def forking(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
-    """The context whose processes are forked from one that has made a night in a folder.
-
-    Its server looks at no `sys.path` of ours before Python 3.13, and says nothing of a module that it does not find.
-    """
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setenv(WARM, str(folder))
-    forkserver._forkserver._stop()  # the one of tests/command_line.py, which starts anew when it is asked next
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    first = context.Process(target=_require_warm, args=(os.getpid(),))
-    first.start()
-    first.join()
-    assert first.exitcode == 0
-    return context
-
-
-def _require_warm(of_tests: int) -> None:
-    assert WARMED_IN not in (os.getpid(), of_tests), "the server did not import this module: each try is mostly imports"
 
 
 def make_night(
@@ -63,7 +37,7 @@ def make_night(
     """Make and publish one night of `demo`.
 
     Args:
-        mark: a file that says which of `STAGES` it is at.
+        mark: a file that says which stage it is at.
         env: what the process that forks this one does not have.
     """
     os.environ.update(env)
@@ -103,7 +77,6 @@ def _steps(run: Run) -> dict[str, Callable[[], object]]:
     }
 
 
-WARMED_IN = 0
 if WARM in os.environ:
     make_night(os.environ[WARM], "2026-10-31", 12_000, Path(os.environ[WARM]) / "mark")
-    WARMED_IN = os.getpid()
+    os.environ[WARM] = str(os.getpid())  # where it was made, which a process that is forked from this one can look at
