@@ -25,6 +25,9 @@ from typing import Any
 PROGRAM = Path(sys.executable).with_name("recsys")
 IMPORTED = ["deployments.cli.app", "deployments.cli.prefect_local", "flows.nightly", "flows.backfill", "flows.history"]
 IMPORTED += ["fastapi", "prefect.engine", "one_night"]  # the last makes a night
+PATH = os.pathsep.join(
+    map(str, [Path(__file__).parents[1], Path(__file__).parent])
+)  # tests has a folder `deployments` too
 WARM = "RECSYS_TESTS_WARM"  # see `one_night`
 AT_IMPORT = ("PREFECT_", "DO_NOT_TRACK", "COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHON", "NUMBA_")
 
@@ -148,7 +151,7 @@ class CommandLine:
             self._context.set_forkserver_preload(["deployments.cli.prefect_local", "prefect.main", *IMPORTED])
             before = dict(os.environ)
             os.environ.clear()
-            os.environ.update({**QUIET, **self.env, "PYTHONPATH": str(Path(__file__).parent), WARM: str(self._folder)})
+            os.environ.update({**QUIET, **self.env, "PYTHONPATH": PATH, WARM: str(self._folder)})
             try:
                 forkserver.ensure_running()
             finally:

@@ -64,7 +64,10 @@ def test_a_table_for_people_and_a_failure_with_its_reason(cli, tmp_path) -> None
     assert pq.read_table(file).column("failed").to_pylist()[0] is None
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.parametrize(
+    "stop",
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGTERM, signal.SIGKILL))],
+)
 def test_a_stopped_comparison_leaves_no_process_and_goes_on(cli, no_server_env, tmp_path, stop) -> None:
     command = ("compare", "--store", tmp_path, "--models", "edlae", *SMALL)
     process = start(no_server_env, *command)

@@ -109,7 +109,7 @@ def test_a_user_who_has_rated_everything_gets_nothing(cli, tmp_path, tastes, che
     ],
     ids=["a single user", "a single item", "a single rating"],
 )
-@pytest.mark.parametrize("rater", ["means", "biased_mf"])
+@pytest.mark.parametrize("rater", ["means", pytest.param("biased_mf", marks=pytest.mark.slow)])
 def test_the_smallest_inputs(frame, rater, cli, tmp_path, check_published) -> None:
     path = write(frame, tmp_path / "ratings.csv")
     refused = run(cli, tmp_path / "store", path, "--rater", rater, code=4)

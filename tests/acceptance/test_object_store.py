@@ -154,6 +154,7 @@ class Killing:
         return self.draw.choice(("500", "torn", "lost", *[None] * 12))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_while_it_publishes(
     s3: Any, faulty: Any, server_env: dict[str, str], cli: Any, arrow: Any, reader: Reader
@@ -165,7 +166,7 @@ def test_killed_while_it_publishes(
     reader.start()
     env = server_env | s3.env
     killed = 0
-    for writes in (12, 44):
+    for writes in (3, 12, 30, 44):
         command = [str(RECSYS), "run", "--store", s3.uri, "--run-date", "2026-11-21", *NIGHT]
         process = subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.PIPE, text=True)
         faulty.fault = Killing(process, writes, random.Random(writes))
@@ -177,7 +178,7 @@ def test_killed_while_it_publishes(
     time.sleep(0.2)
     reader.stopped.set()
     reader.join()
-    assert killed == 2
+    assert killed >= 3
     assert done["run_id"] == expected
     assert hashes(arrow, s3.uri) == hashes(arrow, whole)
     assert reader.wrong == []

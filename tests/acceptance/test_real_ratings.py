@@ -14,7 +14,7 @@ NIGHT = ("--split", "per-user", "--test-fraction", "0.2")
 DATASETS = [
     ("ml-1m", "read_ml_1m", 0.44, 0.862),
     ("ml-100k", "read_ml_100k", 0.36, 0.92),
-    ("ml-latest-small", "read_ml_latest_small", 0.30, 0.86),
+    pytest.param("ml-latest-small", "read_ml_latest_small", 0.30, 0.86, marks=pytest.mark.slow),
     pytest.param("ml-latest-small-2016", "read_ml_latest_small_2016", 0.30, 0.89, marks=pytest.mark.slow),
 ]
 

@@ -111,6 +111,7 @@ def test_rules_that_cannot_be_read_close(cli, tmp_path, text, said) -> None:
     assert not (tmp_path / "store" / "published").exists()
 
 
+@pytest.mark.slow
 def test_dask_makes_the_same_bytes(night, cli, tmp_path) -> None:
     options = ("--rules", EXAMPLE, "--engine", "dask", "--set", "compute.workers=2")
     other = cli("run", "--store", tmp_path / "store", *options, "--json", *NIGHT).json

@@ -59,6 +59,7 @@ def test_a_home_that_cannot_be_written_to(bad_home, no_server_env, tmp_path) -> 
     assert not Path("/nonexistent").exists()
 
 
+@pytest.mark.slow
 def test_the_temporary_database_goes_with_the_run(no_server_env, tmp_path) -> None:
     env = no_server_env | {"PREFECT_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     command = [str(RECSYS), "run", "--store", str(tmp_path / "store"), *SMALL]

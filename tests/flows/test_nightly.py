@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+RECSYS = Path(sys.executable).with_name("recsys")
 SMALL = ("--set", "demo.users=300", "--set", "demo.items=200", "--set", "demo.ratings=9000", "--rater", "means")
+TABLES = {"recommendations", "similar_items", "popular_items", "quarantine"}
 STAGES = {
     "download",
     "prepare",
@@ -57,8 +59,10 @@ def test_a_night_shows_on_the_server(cli, prefect_server, tmp_path) -> None:
     assert {"ndcg@10", "rmse"} <= {row["metric"] for row in metrics}
     gate = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "night-gate")
     assert {row["finding"] for row in gate} == {"UNGATED", "PROMOTED"}
-    events = _eventually(lambda: _asset_events(prefect_server, tmp_path), lambda rows: len(rows) >= 5)
-    lists = next(event for event in events if event["resource"]["prefect.resource.id"].endswith("/recommendations"))
+    events = _eventually(lambda: _asset_events(prefect_server, tmp_path), lambda rows: len(rows) == len(TABLES))
+    assets = {event["resource"]["prefect.resource.id"].rsplit("/", 1)[-1]: event for event in events}
+    assert assets.keys() == TABLES
+    lists = assets["recommendations"]
     assert lists["payload"]["run_id"] == manifest["run_id"]
     assert lists["payload"]["rows"] == sum(manifest["sources"].values())
     assert lists["payload"]["schema_version"] == "1"
@@ -93,21 +97,7 @@ def test_a_refused_night_is_failed_on_the_server(cli, prefect_server, tmp_path) 
     assert "nothing.csv" in found[0]["state"]["message"]
 
 
-def test_without_a_server_only_the_night_is_heard_of(no_server_env, tmp_path) -> None:
-    recsys = Path(sys.executable).with_name("recsys")
-    done = subprocess.run(
-        [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL],
-        env=no_server_env, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
-    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "report: ", "publish: ")
-    assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def listener() -> Iterator[HTTPServer]:
     """A proxy that notes whoever wants to leave this machine."""
     seen: list[str] = []
@@ -131,19 +121,35 @@ def listener() -> Iterator[HTTPServer]:
     server.server_close()
 
 
-def test_nothing_is_sent_to_the_outside(no_server_env, tmp_path, listener) -> None:
-    proxy = f"http://127.0.0.1:{listener.server_port}"
-    env = no_server_env | {
-        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), proxy),
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
-    recsys = Path(sys.executable).with_name("recsys")
-    command = [str(recsys), "run", "--store", str(tmp_path / "store"), *SMALL]
-    subprocess.run(command, env=env, capture_output=True, timeout=240, check=True)
+@pytest.fixture(scope="module")
+def proxied(no_server_env, listener) -> dict[str, str]:
+    """No server is set up, and what would leave this machine asks the listener."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    here = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+    return no_server_env | dict.fromkeys(names, f"http://127.0.0.1:{listener.server_port}") | here
+
+
+@pytest.fixture(scope="module")
+def lone(proxied, tmp_path_factory) -> subprocess.CompletedProcess[str]:
+    """A night without a server."""
+    command = [str(RECSYS), "run", "--store", str(tmp_path_factory.mktemp("lone") / "store"), *SMALL]
+    return subprocess.run(command, env=proxied, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_without_a_server_only_the_night_is_heard_of(lone) -> None:
+    assert lone.returncode == 0, lone.stderr
+    assert lone.stdout == ""
+    lines = lone.stderr.splitlines()
+    assert not [line for line in lines if "prefect" in line.lower() or "Traceback" in line or "http://" in line]
+    own = ("run ", "prepare: ", "train: ", "evaluate: ", "score: ", "judge: ", "report: ", "publish: ")
+    assert all(line.startswith("  ") or line.startswith("run ") or line[9:].startswith(own) for line in lines), lines
+
+
+def test_nothing_is_sent_to_the_outside(lone, proxied, listener) -> None:
+    assert lone.returncode == 0, lone.stderr
     assert listener.seen == []
     probe = "import httpx\ntry:\n httpx.get('https://example.org')\nexcept httpx.HTTPError: pass"
-    subprocess.run([sys.executable, "-c", probe], env=env, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", probe], env=proxied, timeout=60, check=True)
     assert listener.seen, "the listener would not have noticed"
 
 
