@@ -1,8 +1,9 @@
 # One command an intent. Every target makes the environment it needs in .venv, from pinned versions.
 PYTHON ?= python3
 BIN := .venv/bin
-# More workers than two cores: many tests wait for others. Whole files go to one worker, so that each makes its fixtures once.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile
+# More workers than two cores: many tests wait for others. Whole files go to one worker, so that each makes its fixtures once,
+# in their order: xdist would begin with the files of the most tests, and end waiting for those of the longest.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup run test test-slow check fix bench bench-large reproduce gallery lock clean
 .DEFAULT_GOAL := help
