@@ -33,7 +33,7 @@ test: .venv/.dev  ## all tests but the slow ones
 	$(PYTEST)
 
 test-slow: .venv/.dev  ## the slow tests too
-	$(PYTEST) -m "" --hypothesis-profile thorough
+	$(PYTEST) -m ""
 
 check: .venv/.dev  ## formatter, linter, types, import layers
 	$(BIN)/ruff format --check .

@@ -135,11 +135,11 @@ NEWS: dict[str, Callable[[Ratings], NDArray[np.bool_]]] = {
 def compare(store: Path, kind: str, now: Path) -> dict[str, Any]:
     """The least seconds of both ways, and how much had changed."""
     before = KeptGram(store, now.parents[1] / kind / "prepared", "all", store / "way.json")
-    its_rows = WeightedRows.of(Prepared(before.prepared).training_set("all"), POWER)
+    _, its_rows = _rows_of(before.prepared)
     before.keep(upper_gram(its_rows, THREADS), its_rows, POWER)
     taken: dict[str, list[dict[str, float]]] = {"full": [], "incremental": []}
     for _ in range(TURNS):
-        training_set, rows = _rows_of(now)
+        _, rows = _rows_of(now)
         clock, own = Clock(), _own_seconds()
         gram = upper_gram(rows, THREADS)
         taken["full"].append({**clock.read(), "own_seconds": _own_seconds() - own})

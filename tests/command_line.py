@@ -25,9 +25,8 @@ from typing import Any
 PROGRAM = Path(sys.executable).with_name("recsys")
 IMPORTED = ["deployments.cli.app", "deployments.cli.prefect_local", "flows.nightly", "flows.backfill", "flows.history"]
 IMPORTED += ["fastapi", "prefect.engine", "one_night"]  # the last makes a night
-PATH = os.pathsep.join(
-    map(str, [Path(__file__).parents[1], Path(__file__).parent])
-)  # tests has a folder `deployments` too
+TESTS = Path(__file__).parent
+PATH = f"{TESTS.parent}{os.pathsep}{TESTS}"  # in this order: the tests have a folder `deployments` too
 WARM = "RECSYS_TESTS_WARM"  # see `one_night`
 AT_IMPORT = ("PREFECT_", "DO_NOT_TRACK", "COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHON", "NUMBA_")
 

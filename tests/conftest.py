@@ -28,10 +28,9 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("RECSYS_TEST_DATA", ROOT.parent / "shared" / "data"))
 RECSYS = Path(sys.executable).with_name("recsys")
-# A deadline would fail a test for what else the machine is doing. `make test-slow` looks for longer.
-settings.register_profile("usual", deadline=None, max_examples=50)
-settings.register_profile("thorough", deadline=None, max_examples=200)
-settings.load_profile("usual")
+# A deadline would fail a test for what else the machine is doing.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 START_S = 240  # of a Prefect server on a busy machine; 7 s on an idle one
 
 

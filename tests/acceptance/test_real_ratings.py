@@ -48,8 +48,11 @@ def test_preferences_of_tutorial_d(cli, mirror, tmp_path) -> None:
     assert round(manifest["input"]["preference_max"], 3) == 3.923
 
 
-def test_same_bytes_from_two_runs_with_other_threads_and_memory(cli, mirror, tmp_path) -> None:
-    other = ("--set", "compute.threads=1", "--set", "compute.memory_mib=2048")
+@pytest.mark.parametrize(
+    "other",
+    [pytest.param((), marks=pytest.mark.slow), ("--set", "compute.threads=1", "--set", "compute.memory_mib=2048")],
+)
+def test_same_bytes_from_two_runs(other, cli, mirror, tmp_path) -> None:
     night = ("run", "--dataset", "ml-100k", "--mirror", mirror, "--run-date", "2026-11-20", "--seed", 5)
     first = cli(*night, "--store", tmp_path / "a", "--json").json
     second = cli(*night, *other, "--store", tmp_path / "b", "--json").json

@@ -73,7 +73,7 @@ def test_the_flow_run_with_its_tasks(look, night, browser) -> None:
     assert NIGHT in look(f"runs/flow-run/{night[0]}", "Completed")
     choose_tab(browser, "Task Runs")
     listed = "[...document.querySelectorAll('#task-runs-content a')]"
-    for name in ("download", "fit-ranker", "publish"):  # each takes the page some seconds
+    for name in ("download", "prepare", "fit-ranker", "fit-rater", "evaluate", "judge", "report", "seal", "publish"):
         box = browser.find_element("css selector", "#task-runs-content input")
         box.clear()
         box.send_keys(name)

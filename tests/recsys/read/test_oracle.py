@@ -18,7 +18,7 @@ from recsys.config import InputConfig
 from recsys.errors import InputRefused
 
 SETTINGS = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 NAMES = ("userId", "movieId", "rating", "timestamp")
 

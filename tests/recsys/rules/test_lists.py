@@ -218,7 +218,7 @@ def rule_of(draw, kind):
 
 
 class TestAgainstTheTwin:
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(cases(), st.sampled_from([1, 3, 1 << 22]), st.sampled_from([1, 6]))
     def test_lists_are_the_naive_lists(self, case, cells, wider):
         scorer, seen, holds = case
@@ -240,7 +240,7 @@ class TestAgainstTheTwin:
             for (left, one), (right, other) in pairwise(expected):
                 assert other is None or other < one or (other == one and right > left)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(cases())
     def test_effects_are_counted(self, case):
         scorer, seen, holds = case

@@ -48,7 +48,7 @@ def train(folder, *, die_after=None, seed=5):
     return model, trained, len(done)
 
 
-@pytest.mark.parametrize("die_after", [1, 6])
+@pytest.mark.parametrize("die_after", [1, 4, 6])
 def test_it_goes_on_and_ends_in_the_same_bytes(tmp_path, die_after):
     unbroken, wanted, _ = train(tmp_path / "unbroken")
     with pytest.raises(Killed):
